@@ -1,0 +1,40 @@
+# make parity   both backends on a photo, stage by stage
+# make test     the whole test suite
+# make check    lint, format check, types
+# make venv     only the environment that these run in
+# PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN := .venv/bin
+READY := .venv/ready-$(VERSION)
+
+.PHONY: parity test check venv lock
+.DELETE_ON_ERROR:
+
+parity: venv
+	$(BIN)/resnest parity resnest50
+	$(BIN)/resnest parity resnest50 --dtype float64 --train
+
+test: venv
+	$(BIN)/pytest
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+venv: $(READY)
+
+$(READY): requirements-dev.txt pyproject.toml setup.cfg
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+# Pin every package that development needs, for all supported interpreters at once.
+lock: venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-emit-package resnest \
+		--constraint requirements-dev.in --output-file requirements-dev.txt pyproject.toml

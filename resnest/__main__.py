@@ -1,0 +1,5 @@
+"""`python -m resnest` is the `resnest` command."""
+
+from resnest.cli import main
+
+main()

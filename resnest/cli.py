@@ -1,0 +1,220 @@
+"""The `resnest` command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import resnest
+from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
+
+BROKEN_BOUND = 1
+
+console = Console(width=None if sys.stdout.isatty() else 100)
+errors = Console(stderr=True)
+
+
+class BadInput(click.ClickException):
+    """What the user gave cannot be used; the message is one sentence."""
+
+    exit_code = 2
+
+
+class Command(click.Command):
+    """A command whose bad input is one sentence and exit status 2, not a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError, ImportError) as error:
+            raise BadInput(" ".join(str(error).split())) from error
+
+
+class Group(click.Group):
+    command_class = Command
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(resnest.__version__)
+def main() -> None:
+    """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec."""
+
+
+@main.command("list")
+def list_command() -> None:
+    """List the published networks."""
+    table = _table("model", "depths", "form", "size", "params", "MACs")
+    for name in list_models():
+        spec = get_spec(name)
+        cost = spec.cost(spec.image_size)
+        table.add_row(
+            name,
+            ",".join(map(str, spec.stage_depths)),
+            f"{spec.radix}s{spec.cardinality}x{spec.bottleneck_width}d",
+            str(spec.image_size),
+            f"{cost.parameters / 1e6:.1f} M",
+            f"{cost.macs / 1e9:.1f} G",
+        )
+    console.print(table)
+    console.print(
+        "form: radix s cardinality x width d; size: side of the published input in pixels; MACs: at that size"
+    )
+
+
+@main.command()
+@click.argument("name")
+@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@click.option("--output-stride", type=int, default=32, show_default=True, help="32, or 16 and 8 for dilated networks.")
+def info(name: str, size: int | None, output_stride: int) -> None:
+    """Show the stages, shapes and costs of the network NAME."""
+    spec = get_spec(name, output_stride=output_stride)
+    size = spec.image_size if size is None else size
+    cost = spec.cost(size)
+    aliases = "".join(f", {alias} in timm" for alias, model in ALIASES.items() if model == spec.name)
+    console.print(f"[bold]{spec.name}[/]{aliases}, at {size}x{size}, output stride {output_stride}")
+    table = _table("part", "blocks", "output", "stride", "params", "MACs")
+    parts = {part: list(layers) for part, layers in groupby(cost.layers, key=lambda layer: _part(layer.name))}
+    parameters = _parameters(spec)
+    for index, (part, shape) in enumerate(cost.stages.items()):
+        depth = "" if index == 0 else str(spec.stage_depths[index - 1])
+        macs = sum(layer.macs for layer in parts[part])
+        stride = str(spec.feature_strides[index])
+        table.add_row(part, depth, "x".join(map(str, shape)), stride, f"{parameters[part]:,}", f"{macs:,}")
+    table.add_row(
+        "fc", "", str(spec.num_classes), "", f"{parameters['fc']:,}", f"{cost.linear_macs:,}", end_section=True
+    )
+    table.add_row("all", "", "", "", f"{cost.parameters:,}", f"{cost.macs:,}")
+    console.print(table)
+    console.print(f"activations {cost.activations:,}; FLOPs as the model index counts them {cost.model_index_flops:,}")
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--dialect", help="Names to write; without it Gluon's for .params and PyTorch's for the others.")
+@click.option("--verify", is_flag=True, help="Load both files and compare their logits.")
+def convert(source: Path, target: Path, dialect: str | None, verify: bool) -> None:
+    """Rewrite the weight file SOURCE as TARGET (.safetensors, .npz, .pth, .params)."""
+    from resnest import weights
+
+    with errors.status(f"converting {source.name}"):
+        spec = weights.convert(source, target, dialect=dialect)
+    click.echo(f"{target}: {spec.name}, {len(spec.tensors())} tensors, {target.stat().st_size / 1e6:.1f} MB")
+    if verify:
+        from resnest.parity import verify_conversion
+
+        with errors.status("comparing logits"):
+            row = verify_conversion(source, target)
+        console.print(_difference_table([row]))
+        if not row.within:
+            raise click.exceptions.Exit(BROKEN_BOUND)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it seeded weights are drawn.")
+@click.option(
+    "--image", type=click.Path(path_type=Path), help="A photo; without it the one that comes with the package."
+)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@click.option("--output-stride", type=int, default=32, show_default=True, help="32, or 16 and 8 for dilated networks.")
+@click.option("--train", is_flag=True, help="Compare one training step too: loss, gradients, running statistics.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every tensor on its own, instead of tables.")
+def parity(
+    name: str,
+    weights: Path | None,
+    image: Path | None,
+    dtype: str,
+    size: int | None,
+    output_stride: int,
+    train: bool,
+    as_json: bool,
+) -> None:
+    """Run the network NAME in both backends, with the same weights and image, and say how far apart they are."""
+    from resnest import parity as check
+    from resnest.image import load_image
+    from resnest.weights import load, recognise
+
+    spec = get_spec(name, output_stride=output_stride)
+    size = spec.image_size if size is None else size
+    spec.check_size(size, size)
+    pixels = load_image(image, size).astype(dtype)
+    check.backends()
+    with errors.status("") as status:
+
+        def progress(step: str) -> None:
+            status.update(f"{spec.name} at {size}x{size} in {dtype}: {step}")
+
+        progress("weights")
+        if weights is None:
+            tensors = check.draw_weights(spec)
+        else:
+            tensors = load(weights)
+            found = recognise({tensor: array.shape for tensor, array in tensors.items()})
+            spec = dataclasses.replace(spec, num_classes=found.num_classes)
+        stages = check.compare_stages(spec, tensors, pixels, progress)
+        step = check.compare_training(spec, tensors, check.training_batch(pixels), progress) if train else []
+    rows = [*stages, *step]
+    if as_json:
+        report = [dataclasses.asdict(row) | {"within": row.within} for row in rows]
+        click.echo(json.dumps({"model": spec.name, "size": size, "dtype": dtype, "differences": report}, indent=1))
+    else:
+        console.print(f"[bold]{spec.name}[/] at {size}x{size} in {dtype}: PyTorch against MXNet Gluon")
+        console.print(_difference_table(stages))
+        if train:
+            console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
+            console.print(_difference_table(_worst(step)))
+    if not all(row.within for row in rows):
+        raise click.exceptions.Exit(BROKEN_BOUND)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return table
+
+
+def _difference_table(rows: list[Any]) -> Table:
+    table = _table("what", "shape", "absolute", "relative", "bound", "")
+    for row in rows:
+        verdict = "[green]same[/]" if row.within else "[red]differs[/]"
+        bound, verdict = ("", "") if row.bound is None else (f"{row.bound:.0e}", verdict)
+        shape = "x".join(map(str, row.shape))
+        table.add_row(row.name, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", bound, verdict)
+    return table
+
+
+def _worst(rows: list[Any]) -> list[Any]:
+    """The row furthest from its bound, of each kind of thing in each part of the network."""
+    worst: dict[tuple[str, str], Any] = {}
+    for row in rows:
+        kind, _, name = row.name.rpartition(" of ")
+        key = kind or name.rpartition(".")[2], _part(name)
+        if key not in worst or not row.relative <= worst[key].relative:
+            worst[key] = row
+    return list(worst.values())
+
+
+def _part(name: str) -> str:
+    """Which part of the network the layer or tensor called `name` is in."""
+    first = name.partition(".")[0]
+    return "stem" if first in ("conv1", "bn1") else first
+
+
+def _parameters(spec: ResNeStSpec) -> dict[str, int]:
+    parameters: dict[str, int] = {"fc": 0}
+    for name, shape in spec.tensors().items():
+        if ".running_" not in name:
+            parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
+    return parameters

@@ -1,0 +1,49 @@
+"""ResNeSt in MXNet Gluon."""
+
+from resnest.gluon.builders import (
+    create_model,
+    get_model,
+    resnest14,
+    resnest26,
+    resnest50,
+    resnest50_fast_1s1x64d,
+    resnest50_fast_1s2x40d,
+    resnest50_fast_1s4x24d,
+    resnest50_fast_2s1x64d,
+    resnest50_fast_2s2x40d,
+    resnest50_fast_4s1x64d,
+    resnest50_fast_4s2x40d,
+    resnest101,
+    resnest200,
+    resnest269,
+)
+from resnest.gluon.dropblock import DropBlock, DropBlockScheduler
+from resnest.gluon.model import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.gluon.splat import SplitAttention
+from resnest.gluon.weights import get_weights, load_weights
+
+__all__ = [
+    "Bottleneck",
+    "DropBlock",
+    "DropBlockScheduler",
+    "ResNeSt",
+    "ResNeStFeatures",
+    "SplitAttention",
+    "create_model",
+    "get_model",
+    "get_weights",
+    "load_weights",
+    "resnest14",
+    "resnest26",
+    "resnest50",
+    "resnest50_fast_1s1x64d",
+    "resnest50_fast_1s2x40d",
+    "resnest50_fast_1s4x24d",
+    "resnest50_fast_2s1x64d",
+    "resnest50_fast_2s2x40d",
+    "resnest50_fast_4s1x64d",
+    "resnest50_fast_4s2x40d",
+    "resnest101",
+    "resnest200",
+    "resnest269",
+]

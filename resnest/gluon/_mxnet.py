@@ -1,0 +1,30 @@
+"""The one place that imports MXNet.
+
+MXNet 1.9.1, the last release, reads `numpy.bool` while it is imported and while it runs;
+NumPy 1.24 took that name away and NumPy 2 gave it back, but took others that MXNet needs.
+So the name is put back first, and NumPy 2 is refused with a sentence instead of a traceback.
+"""
+
+from __future__ import annotations
+
+import numpy
+
+INSTALL = "pip install 'resnest[gluon]' (wheels exist for Linux and macOS, Python 3.10 to 3.12)"
+
+if int(numpy.__version__.split(".")[0]) >= 2:
+    raise ImportError(
+        f"resnest.gluon needs NumPy below 2, because MXNet does, and found {numpy.__version__}: {INSTALL}"
+    )
+if "bool" not in vars(numpy):
+    numpy.bool = numpy.bool_  # type: ignore[attr-defined]  # the very name that is missing
+
+try:
+    import mxnet as mx
+except ModuleNotFoundError as error:
+    if error.name == "distutils":
+        raise ImportError(f"MXNet needs distutils, which Python 3.12 left to setuptools: {INSTALL}") from error
+    raise ImportError(f"resnest.gluon needs MXNet, and {error.name} is not installed: {INSTALL}") from error
+except OSError as error:
+    raise ImportError(f"resnest.gluon needs MXNet, whose library does not load here: {error}") from error
+
+__all__ = ["mx"]

@@ -1,0 +1,133 @@
+"""Models by name: `create_model`, and one builder for each published variant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from resnest.arguments import unexpected
+from resnest.gluon.model import ResNeSt, ResNeStFeatures
+from resnest.gluon.weights import load_weights
+from resnest.spec import get_spec
+from resnest.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.weights import load
+
+OPTIONS = (
+    "norm_layer",
+    "norm_kwargs",
+    "use_global_stats",
+    "final_drop",
+    "dropblock_prob",
+    "last_gamma",
+    "split_drop_ratio",
+)
+
+ELSEWHERE = TIMM | {"device": "ctx"}
+
+
+def create_model(
+    name: str,
+    *,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    ctx: Any = None,
+    **changes: Any,
+) -> ResNeSt:
+    """The model called `name`, on the context or contexts `ctx`, with freshly drawn weights or with `weights`.
+
+    `weights` are canonical arrays or a weight file. `features_only` gives a backbone that
+    returns the feature maps of `out_indices` (0 the stem, 1 to 4 the stages; without it the
+    stages). `changes` are fields of `resnest.ResNeStSpec` and options of `ResNeSt`; Gluon's
+    `classes` and the authors' `dilated` and `dilation` work too.
+
+    Raises ValueError for an unknown name, for values that make no network and for weights that
+    are not its own, and TypeError for an unknown word.
+    """
+    if "classes" in changes:
+        changes["num_classes"] = changes.pop("classes")
+    changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
+    spec = get_spec(name, **changes)
+    options |= feature_options(features_only, out_indices)
+    network = ResNeStFeatures if features_only else ResNeSt
+    model = network(spec, **options)
+    if weights is None:
+        model.initialize(ctx=ctx)
+    else:
+        load_weights(model, weights if isinstance(weights, Mapping) else load(weights), ctx=ctx)
+    return model
+
+
+def get_model(name: str, **kwargs: Any) -> ResNeSt:
+    """The model called `name`, as Gluon's model zoo spells it: `create_model` with Gluon's own `classes`."""
+    if "num_classes" in kwargs:
+        raise TypeError(unexpected(name, "num_classes", (), {"num_classes": "classes"}))
+    return create_model(name, **kwargs)
+
+
+def resnest14(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-14."""
+    return get_model("resnest14", **kwargs)
+
+
+def resnest26(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-26."""
+    return get_model("resnest26", **kwargs)
+
+
+def resnest50(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50."""
+    return get_model("resnest50", **kwargs)
+
+
+def resnest101(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-101."""
+    return get_model("resnest101", **kwargs)
+
+
+def resnest200(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-200."""
+    return get_model("resnest200", **kwargs)
+
+
+def resnest269(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-269."""
+    return get_model("resnest269", **kwargs)
+
+
+def resnest50_fast_1s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 1, bottleneck width 64."""
+    return get_model("resnest50_fast_1s1x64d", **kwargs)
+
+
+def resnest50_fast_2s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 2, cardinality 1, bottleneck width 64."""
+    return get_model("resnest50_fast_2s1x64d", **kwargs)
+
+
+def resnest50_fast_4s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 4, cardinality 1, bottleneck width 64."""
+    return get_model("resnest50_fast_4s1x64d", **kwargs)
+
+
+def resnest50_fast_1s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 2, bottleneck width 40."""
+    return get_model("resnest50_fast_1s2x40d", **kwargs)
+
+
+def resnest50_fast_2s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 2, cardinality 2, bottleneck width 40."""
+    return get_model("resnest50_fast_2s2x40d", **kwargs)
+
+
+def resnest50_fast_4s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 4, cardinality 2, bottleneck width 40."""
+    return get_model("resnest50_fast_4s2x40d", **kwargs)
+
+
+def resnest50_fast_1s4x24d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 4, bottleneck width 24."""
+    return get_model("resnest50_fast_1s4x24d", **kwargs)

@@ -1,0 +1,68 @@
+"""Split attention: feature-map attention over the radix splits of each cardinal group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resnest.blocks import SplitAttentionSpec
+from resnest.gluon._mxnet import mx
+from resnest.gluon.dropblock import DropBlock
+from resnest.gluon.layers import BatchNorm, Identity, NormLayer, check_batch, conv2d, nn
+
+
+class SplitAttention(mx.gluon.HybridBlock):
+    """The 3x3 layer of a ResNeSt block (paper, section 3.1 and figure 2).
+
+    Takes (N, C, H, W), computes R splits of C channels each, and gives their weighted sum,
+    (N, C, H', W'). Raises ValueError in training where a batch norm would see one value.
+    `split_drop_ratio` is the dropout between `fc1` and `fc2`.
+    """
+
+    def __init__(
+        self,
+        splat: SplitAttentionSpec,
+        norm_layer: NormLayer = BatchNorm,
+        dropblock_prob: float = 0.0,
+        split_drop_ratio: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.radix = splat.radix
+        self.cardinality = splat.cardinality
+        self.channels = splat.channels
+        with self.name_scope():
+            self.conv = conv2d(splat.conv)
+            self.bn = norm_layer(in_channels=splat.conv.out_channels)  # `bn0` in PyTorch's checkpoints
+            self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else Identity()
+            self.relu = nn.Activation("relu")
+            self.gap = nn.GlobalAvgPool2D()
+            self.fc1 = conv2d(splat.fc1)
+            self.bn1 = norm_layer(in_channels=splat.fc1.out_channels)
+            self.drop = nn.Dropout(split_drop_ratio) if split_drop_ratio else Identity()
+            self.fc2 = conv2d(splat.fc2)
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        check_batch(x, self.bn1)
+        return super().forward(x, *args)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        x = self.relu(self.dropblock(self.bn(self.conv(x))))  # (N, R * C, H, W)
+        # The mean of a sum is the sum of the means: pool first, then add a few numbers.
+        gap = F.sum(F.reshape(self.gap(x), (0, self.radix, -1, 1, 1)), axis=1)  # (N, C, 1, 1)
+        attention = self.fc2(self.drop(self.relu(self.bn1(self.fc1(gap)))))
+        weights = radix_softmax(F, attention, self.radix, self.cardinality)  # (N, R * C, 1, 1)
+        x = F.broadcast_mul(x, weights)
+        splits = [
+            F.slice_axis(x, axis=1, begin=r * self.channels, end=(r + 1) * self.channels) for r in range(self.radix)
+        ]
+        out = splits[0]
+        for split in splits[1:]:
+            out = out + split
+        return out
+
+
+def radix_softmax(F: Any, attention: Any, radix: int, cardinality: int) -> Any:
+    """Softmax over the splits of (N, K * R * C / K, 1, 1): weights (N, R * C, 1, 1); a sigmoid where R is 1."""
+    weights = F.swapaxes(F.reshape(attention, (0, cardinality, radix, -1)), 1, 2)  # (N, R, K, C / K)
+    weights = F.sigmoid(weights) if radix == 1 else F.softmax(weights, axis=1)
+    return F.reshape(weights, (0, -1, 1, 1))

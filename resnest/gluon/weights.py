@@ -1,0 +1,38 @@
+"""Canonical weights into and out of an MXNet Gluon model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from resnest.gluon._mxnet import mx
+from resnest.gluon.model import ResNeSt
+from resnest.weights.check import fit
+from resnest.weights.naming import DIALECTS
+
+
+def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, ctx: Any = None) -> None:
+    """Copy canonical `weights` into `model`, in the dtype and on the contexts that it has.
+
+    A model that is not initialized gets memory on `ctx` on the way. Raises ValueError, listing
+    them, for tensors that are unknown, missing or misshaped.
+    """
+    targets = _parameters(model)
+    arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
+    for name, target in targets.items():
+        if target._data is None:
+            target.initialize(mx.init.Zero(), ctx=ctx)
+        target.set_data(mx.nd.array(arrays[name], dtype=target.dtype))
+
+
+def get_weights(model: ResNeSt) -> dict[str, np.ndarray]:
+    """A copy of the model's weights: canonical name -> array, in checkpoint order."""
+    return {name: parameter.list_data()[0].asnumpy() for name, parameter in _parameters(model).items()}
+
+
+def _parameters(model: ResNeSt) -> dict[str, Any]:
+    parameters = model._collect_params_with_prefix()  # by structural names, as save_parameters writes them
+    names = DIALECTS["gluon"].to_canonical(parameters)
+    return {names[name]: parameter for name, parameter in parameters.items()}

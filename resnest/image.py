@@ -1,0 +1,50 @@
+"""From a photo to the normalised array that a network reads, the same for both backends."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import as_file, files
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
+
+MARGIN = 32
+"""Pixels that the published evaluation crops away, of an image whose short side is `size + MARGIN`."""
+
+BICUBIC_FROM = 320
+"""The size from which the published evaluation resizes bicubically instead of bilinearly."""
+
+
+def load_image(path: str | os.PathLike | None, size: int) -> np.ndarray:
+    """The photo at `path` as float32 (1, 3, size, size), prepared as in the published evaluation.
+
+    The centred square of side `short side * size / (size + 32)` is resized to `size` pixels and
+    normalised. Without a path it is the photo that comes with this package. Raises
+    FileNotFoundError, and ValueError for a file that is no photo.
+    """
+    if path is None:
+        with as_file(files("resnest") / "data" / "chelsea.jpg") as sample:
+            return load_image(sample, size)
+    try:
+        with Image.open(path) as image:
+            return prepare(image, size)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no photo {path}") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's words for a broken file
+        raise ValueError(f"{path} is no photo that can be read: {error}") from None
+
+
+def prepare(image: Image.Image, size: int) -> np.ndarray:
+    """`image`, upright and in RGB, cropped, resized and normalised to float32 (1, 3, size, size)."""
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    side = min(image.size) * size / (size + MARGIN)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    resample = Image.Resampling.BICUBIC if size >= BICUBIC_FROM else Image.Resampling.BILINEAR
+    square = image.resize((size, size), resample, box=(left, top, left + side, top + side))
+    pixels = np.asarray(square, np.float32) / 255  # (size, size, 3)
+    normalised = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])

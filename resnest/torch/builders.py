@@ -1,0 +1,121 @@
+"""Models by name: `create_model`, and one builder for each published variant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from resnest.spec import get_spec
+from resnest.torch.model import ResNeSt, ResNeStFeatures
+from resnest.torch.weights import load_weights
+from resnest.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.weights import load
+
+OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma")
+
+ELSEWHERE = TIMM | {
+    "classes": "num_classes",
+    "ctx": "model.to(device)",
+    "norm_kwargs": "norm_layer=functools.partial(norm_layer, ...)",
+    "use_global_stats": "norm_layer=torchvision.ops.FrozenBatchNorm2d",
+    "split_drop_ratio": "nothing, because only the authors' Gluon network has it",
+}
+
+
+def create_model(
+    name: str,
+    *,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    **changes: Any,
+) -> ResNeSt:
+    """The model called `name`, with freshly drawn weights or with `weights`.
+
+    `weights` are canonical arrays or a weight file. `features_only` gives a backbone that
+    returns the feature maps of `out_indices` (0 the stem, 1 to 4 the stages; without it the
+    stages). `changes` are fields of `resnest.ResNeStSpec` and options of `ResNeSt`; the
+    authors' `dilated` and `dilation` work too.
+
+    Raises ValueError for an unknown name, for values that make no network and for weights that
+    are not its own, and TypeError for an unknown word.
+    """
+    changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
+    spec = get_spec(name, **changes)
+    options |= feature_options(features_only, out_indices)
+    network = ResNeStFeatures if features_only else ResNeSt
+    if weights is None:
+        return network(spec, **options)
+    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
+        model = network(spec, **options)
+    load_weights(model, weights if isinstance(weights, Mapping) else load(weights))
+    return model
+
+
+def resnest14(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-14."""
+    return create_model("resnest14", **kwargs)
+
+
+def resnest26(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-26."""
+    return create_model("resnest26", **kwargs)
+
+
+def resnest50(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50."""
+    return create_model("resnest50", **kwargs)
+
+
+def resnest101(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-101."""
+    return create_model("resnest101", **kwargs)
+
+
+def resnest200(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-200."""
+    return create_model("resnest200", **kwargs)
+
+
+def resnest269(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-269."""
+    return create_model("resnest269", **kwargs)
+
+
+def resnest50_fast_1s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 1, bottleneck width 64."""
+    return create_model("resnest50_fast_1s1x64d", **kwargs)
+
+
+def resnest50_fast_2s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 2, cardinality 1, bottleneck width 64."""
+    return create_model("resnest50_fast_2s1x64d", **kwargs)
+
+
+def resnest50_fast_4s1x64d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 4, cardinality 1, bottleneck width 64."""
+    return create_model("resnest50_fast_4s1x64d", **kwargs)
+
+
+def resnest50_fast_1s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 2, bottleneck width 40."""
+    return create_model("resnest50_fast_1s2x40d", **kwargs)
+
+
+def resnest50_fast_2s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 2, cardinality 2, bottleneck width 40."""
+    return create_model("resnest50_fast_2s2x40d", **kwargs)
+
+
+def resnest50_fast_4s2x40d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 4, cardinality 2, bottleneck width 40."""
+    return create_model("resnest50_fast_4s2x40d", **kwargs)
+
+
+def resnest50_fast_1s4x24d(**kwargs: Any) -> ResNeSt:
+    """ResNeSt-50-fast: radix 1, cardinality 4, bottleneck width 24."""
+    return create_model("resnest50_fast_1s4x24d", **kwargs)

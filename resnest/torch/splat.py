@@ -1,0 +1,53 @@
+"""Split attention: feature-map attention over the radix splits of each cardinal group."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from resnest.blocks import SplitAttentionSpec
+from resnest.torch.dropblock import DropBlock
+from resnest.torch.layers import BatchNorm, NormLayer, check_batch, conv2d
+
+
+class SplitAttention(nn.Module):
+    """The 3x3 layer of a ResNeSt block (paper, section 3.1 and figure 2).
+
+    Takes (N, C, H, W), computes R splits of C channels each, and gives their weighted sum,
+    (N, C, H', W'). Raises ValueError in training where a batch norm would see one value.
+    """
+
+    def __init__(self, splat: SplitAttentionSpec, norm_layer: NormLayer = BatchNorm, dropblock_prob: float = 0.0):
+        super().__init__()
+        self.radix = splat.radix
+        self.cardinality = splat.cardinality
+        self.conv = conv2d(splat.conv)
+        self.bn0 = norm_layer(splat.conv.out_channels)
+        self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+        self.gap = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = conv2d(splat.fc1)
+        self.bn1 = norm_layer(splat.fc1.out_channels)
+        self.fc2 = conv2d(splat.fc2)
+        self.needs_batch = isinstance(self.bn1, nn.BatchNorm2d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
+        # The mean of a sum is the sum of the means: pool first, then add a few numbers.
+        gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
+        if self.needs_batch and self.bn1.training:
+            check_batch(gap)
+        attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
+        weights = radix_softmax(attention, self.radix, self.cardinality)  # (N, R, C, 1, 1)
+        splits = x.chunk(self.radix, dim=1)
+        out = weights[:, 0] * splits[0]
+        for r in range(1, self.radix):
+            out = torch.addcmul(out, weights[:, r], splits[r])
+        return out
+
+
+def radix_softmax(attention: Tensor, radix: int, cardinality: int) -> Tensor:
+    """Softmax over the splits of (N, K * R * C / K, 1, 1): weights (N, R, C, 1, 1); a sigmoid where R is 1."""
+    weights = attention.reshape(attention.shape[0], cardinality, radix, -1).transpose(1, 2)  # (N, R, K, C / K)
+    weights = weights.sigmoid() if radix == 1 else weights.softmax(dim=1)
+    return weights.reshape(attention.shape[0], radix, -1, 1, 1)

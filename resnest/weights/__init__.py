@@ -1,0 +1,84 @@
+"""Weights without any framework: a dict of NumPy arrays under canonical names, and every file that holds one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from resnest.spec import ResNeStSpec
+from resnest.weights import files
+from resnest.weights.check import check, recognise
+from resnest.weights.naming import detect_dialect, get_dialect
+from resnest.weights.tensors import Tensors
+
+__all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]
+
+Path = str | os.PathLike
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    """The weights in the file at `path`: canonical name -> array, in checkpoint order.
+
+    The suffix tells the format (`.safetensors`, `.npz`, `.pth`, `.params`) and the names tell the
+    dialect and the network. Raises ValueError for a file that is broken, in no known
+    dialect, or not all of a ResNeSt.
+    """
+    with files.open_file(path) as source:
+        names, _ = _understand(path, source)
+        return {canonical: source[name] for canonical, name in names.items()}
+
+
+def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
+    """Write canonical `weights` to `path`.
+
+    Without a `dialect`, `.params` gets Gluon's names and every other format PyTorch's.
+    Raises ValueError for tensors that are not all of a ResNeSt.
+    """
+    shapes = {name: array.shape for name, array in weights.items()}
+    spec = recognise(shapes)
+    check(shapes, spec.tensors(), spec.name)
+    files.write_file(path, _spoken(path, weights, spec, dialect))
+
+
+def convert(source: Path, target: Path, *, dialect: str | None = None) -> ResNeStSpec:
+    """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
+
+    Formats and names go as in `load` and `save`; values and dtypes stay as they are.
+    """
+    files.suffix(target)
+    with files.open_file(source) as opened:
+        names, spec = _understand(source, opened)
+        files.write_file(target, _spoken(target, opened.renamed(names), spec, dialect))
+    return spec
+
+
+def dialect_of(path: Path) -> str:
+    """The name of the dialect that the file at `path` is in."""
+    with files.open_file(path) as source:
+        try:
+            return detect_dialect(source).name
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], ResNeStSpec]:
+    """Canonical name -> name in the file, for a file that holds all of a network, and the network."""
+    try:
+        canonical = detect_dialect(source).to_canonical(source)
+        shapes = {canonical[name]: shape for name, shape in source.shapes.items() if name in canonical}
+        spec = recognise(shapes)
+        check(shapes, spec.tensors(), spec.name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    names = {ours: theirs for theirs, ours in canonical.items()}
+    return {name: names[name] for name in spec.tensors()}, spec
+
+
+def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: ResNeStSpec, dialect: str | None) -> Tensors:
+    """`weights` in checkpoint order under the names that belong into the file at `path`."""
+    if dialect is None:
+        dialect = "gluon" if files.suffix(path) == ".params" else "torch"
+    names = get_dialect(dialect).from_canonical(spec.tensors())
+    return Tensors.of(weights).renamed({theirs: ours for ours, theirs in names.items()})

@@ -1,0 +1,51 @@
+"""Named arrays that are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Header(NamedTuple):
+    """What is known of an array before its data is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Tensors(Mapping[str, np.ndarray]):
+    """A mapping from name to array that knows every array's header and reads the data on demand."""
+
+    def __init__(self, headers: Mapping[str, Header], read: Callable[[str], np.ndarray]):
+        self.headers = dict(headers)
+        self._read = read
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Tensors:
+        """The same view of arrays that are in memory already."""
+        if isinstance(arrays, cls):
+            return arrays
+        headers = {name: Header(array.shape, array.dtype) for name, array in arrays.items()}
+        return cls(headers, arrays.__getitem__)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: header.shape for name, header in self.headers.items()}
+
+    def renamed(self, names: Mapping[str, str]) -> Tensors:
+        """Some of these arrays under other names: `names` is new name -> old, in the order wanted."""
+        headers = {new: self.headers[old] for new, old in names.items()}
+        return Tensors(headers, lambda new: self._read(names[new]))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.headers:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.headers)
+
+    def __len__(self) -> int:
+        return len(self.headers)
