@@ -37,6 +37,8 @@ class ResNeStSpec:
 
     `name` is the variant the spec started from; `output_stride` is the input's size over the
     last feature map's (32, or 16 and 8 where late stages are dilated instead of strided);
+    `dilated_pooling` says whether a dilated stage keeps the 3x3 pooling of a strided one
+    ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do);
     `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
     at which the variant was published. Raises ValueError, naming field and value, where the
     numbers make no network.
@@ -53,6 +55,7 @@ class ResNeStSpec:
     avd: bool = True
     avd_first: bool = False
     output_stride: int = 32
+    dilated_pooling: str = "authors"
     in_channels: int = 3
     num_classes: int = 1000
     image_size: int = 224
@@ -70,6 +73,8 @@ class ResNeStSpec:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be True or False")
         if self.output_stride not in _STAGE_STRIDES:
             raise ValueError(f"output_stride={self.output_stride!r} must be 32, 16 or 8")
+        if self.dilated_pooling not in ("authors", "openmmlab"):
+            raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be 'authors' or 'openmmlab'")
         if self.num_classes != 0:
             check_positive("num_classes", self.num_classes)
         for block in self.blocks():  # a block that cannot be cut into groups says so here
@@ -140,7 +145,8 @@ class ResNeStSpec:
         first = index == 0
         group_width = planes * self.bottleneck_width // STAGE_PLANES[0] * self.cardinality
         check_positive(f"bottleneck_width={self.bottleneck_width!r} gives a group width that", group_width)
-        pool = PoolSpec(3, stride, padding=1) if self.avd and first and stage > 1 else None
+        pools = self.avd and first and stage > 1 and (stride > 1 or self.dilated_pooling == "authors")
+        pool = PoolSpec(3, stride, padding=1) if pools else None
         projection_pool = PoolSpec(stride, stride, ceil_mode=True, count_include_pad=False)
         projection = ConvSpec(in_channels, planes * EXPANSION, stride=1 if self.avg_down else stride)
         return BlockSpec(

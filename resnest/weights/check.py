@@ -18,7 +18,7 @@ MOST_NAMED = 8
 _OPTIONAL_PARTS = {"layer1", "layer2", "layer3", "layer4", "fc"}
 
 # What tensors cannot show: where the pooling stands, how far a stage is dilated, what the network was trained at.
-_NOT_IN_TENSORS = ("name", "avd_first", "output_stride", "image_size")
+_NOT_IN_TENSORS = ("name", "avd_first", "output_stride", "dilated_pooling", "image_size")
 
 
 def recognise(shapes: Shapes) -> ResNeStSpec:
