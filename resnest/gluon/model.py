@@ -134,6 +134,7 @@ class ResNeSt(mx.gluon.HybridBlock):
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
         weight = self.bn1.gamma
+        del self.fc  # Gluon lets no attribute change its type
         with self.name_scope():
             self.fc = classifier(self.spec)
         self.fc.cast(weight.dtype)

@@ -100,10 +100,10 @@ def _load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors, and reading that could run code in it: load it where you trust it and"
-            f" save its state dict alone ({str(error).splitlines()[0]})"
+            f" save its state dict alone ({_first_line(error)})"
         ) from None
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a PyTorch file: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a PyTorch file: {_first_line(error)}") from None
     if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise ValueError(f"{path} holds a {type(state).__name__} that is no state dict (a dict of tensors by name)")
     return state
@@ -115,3 +115,7 @@ def _torch(path: object) -> ModuleType:
     except ModuleNotFoundError:
         raise ImportError(f"{path}: files of this format need PyTorch: pip install 'resnest[torch]'") from None
     return torch
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
