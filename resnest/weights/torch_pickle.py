@@ -130,10 +130,6 @@ def _unwrap(content: Any) -> Any:
     return content
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _torch(path: object) -> ModuleType:
     try:
         import torch
