@@ -18,7 +18,7 @@ import numpy as np
 
 from resnest.weights.tensors import Header, read_into
 
-MAX_DIRECTORY = 4 << 20
+MAX_DIRECTORY = 2 << 20
 """Bytes that a zip's table of contents may take: several times what the largest ResNeSt needs."""
 
 ALLOWANCE = 64 << 20
