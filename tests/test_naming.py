@@ -82,6 +82,12 @@ KNOWN = {
         "backbone.layer2.0.downsample.2.bias",
         "head.fc.weight",
     ),
+    "smp_timm": (
+        "encoder.model.conv1.1.running_var",
+        "encoder.model.layer2.0.conv2.bn0.weight",
+        "encoder.model.layer2.0.downsample.2.bias",
+        "encoder.model.fc.weight",
+    ),
     "smp": (
         "encoder.conv1.1.running_var",
         "encoder.layer2.0.conv2.bn0.weight",

@@ -46,7 +46,7 @@ def open_archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         for member in members:
-            _check_member(member)
+            _check_member(member, size)
         if len({member.filename for member in members}) < len(members):
             raise ValueError("it holds two files of one name")
         unpacked = sum(member.file_size for member in members)
@@ -125,10 +125,12 @@ def _check_directory(file: BinaryIO, size: int) -> None:
         raise ValueError(f"it claims a table of contents of {length} bytes, more than any network needs")
 
 
-def _check_member(member: zipfile.ZipInfo) -> None:
+def _check_member(member: zipfile.ZipInfo, size: int) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", member.filename):
         raise ValueError(f"its entry {member.filename!r} climbs out of the folder it would be unpacked into")
+    if not 0 <= member.header_offset < size:
+        raise ValueError(f"its entry {member.filename!r} does not lie in the file")
     if member.flag_bits & 0x1:
         raise ValueError(f"its entry {member.filename!r} is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

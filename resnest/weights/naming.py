@@ -229,7 +229,13 @@ DIALECTS: dict[str, Dialect] = {
             outside={"fc": "head.fc"},
         ),
         Dialect(
-            "smp",  # segmentation-models-pytorch
+            "smp_timm",  # segmentation-models-pytorch where its encoder is timm's, as it always is since 0.5
+            sign="encoder.model.layer1.0.conv2.conv.weight",
+            prefix="encoder.model.",
+            any_form=True,
+        ),
+        Dialect(
+            "smp",  # and before
             sign="encoder.layer1.0.conv2.conv.weight",
             prefix="encoder.",
             any_form=True,
