@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
+from click.testing import CliRunner
 
 from resnest import weights
+from resnest.cli import main
 from resnest.spec import ALIASES, VARIANTS, ResNeStSpec, get_spec
+from resnest.torch import create_model
+from resnest.torch.model import ResNeSt
+from resnest.torch.weights import load_weights
+from resnest.weights import files, naming
 from resnest.weights.naming import DIALECTS, detect_dialect, get_dialect
 from resnest.weights.patterns import rename
 from resnest.weights.recipe import make_weight
@@ -120,6 +127,30 @@ def test_timm_names_and_orders_its_tensors_as_the_authors_do(name):
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     assert list(shapes.items()) == list(get_spec(name).tensors().items())
     assert get_dialect("timm") is DIALECTS["torch"]
+
+
+def test_what_timm_saves_gives_the_logits_that_timm_gives(tmp_path):
+    torch.manual_seed(0)
+    theirs = timm.create_model("resnest14d", num_classes=7).double().eval()
+    for name, tensor in theirs.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+    safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = weights.load(tmp_path / "model.safetensors")
+    ours = create_model("resnest14", num_classes=7, weights=loaded).double().eval()
+    load_weights(ours, loaded)  # once more, in the precision that they have
+    image = torch.randn(1, 3, 96, 96, dtype=torch.float64)
+    with torch.no_grad():
+        expected = theirs(image)
+        assert (ours(image) - expected).abs().max() <= 1e-13 * expected.abs().max()
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS, *naming.ALIASES])
+def test_the_command_writes_every_dialect(tmp_path, dialect):
+    weights.save(draw(TINY), tmp_path / "a.npz")
+    arguments = ["convert", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), "--dialect", dialect]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    assert weights.dialect_of(tmp_path / "b.npz") == get_dialect(dialect).name
 
 
 @pytest.mark.parametrize(
@@ -286,10 +317,6 @@ EXPORT = """
 @pytest.mark.gluon
 @pytest.mark.parametrize("kind", ["symbol", "gluoncv_symbol"])
 def test_what_mxnet_and_gluoncv_write_opens_in_pytorch_with_the_same_logits(tmp_path, kind):
-    from resnest.torch.model import ResNeSt
-    from resnest.torch.weights import load_weights
-    from resnest.weights import files
-
     subprocess.run([sys.executable, "-c", textwrap.dedent(EXPORT), tmp_path, kind], check=True)
     assert weights.dialect_of(tmp_path / "net.params") == "gluon"
     assert weights.dialect_of(tmp_path / "net-0000.params") == kind
