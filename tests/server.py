@@ -13,7 +13,8 @@ class Server(ThreadingHTTPServer):
     """Serves `files` by path.
 
     `cuts` are positions in a file at which the connection drops, one after the other; `statuses`
-    are answered instead of a file, one after the other. `requests` keeps (path, Range header).
+    are answered instead of a file, one after the other. `headers` go with every file.
+    `requests` keeps (path, Range header).
     """
 
     daemon_threads = True
@@ -23,6 +24,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.cuts: list[int] = []
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
         self.ranges = True
         self.requests: list[tuple[str, str | None]] = []
 
@@ -50,7 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return None
         if self.server.cuts and self.server.cuts[0] >= start:
             self.wfile.write(content[start : self.server.cuts.pop(0)])
             self.wfile.flush()
@@ -59,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         self.wfile.write(content[start:])
         return None
+
+    do_HEAD = do_GET
 
     def refuse(self, status: int) -> None:
         self.send_response(status)

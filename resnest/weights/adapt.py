@@ -22,31 +22,30 @@ def adapt(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, asked: Collectio
     ValueError where the weights have other channels or classes and nobody asked for that.
     """
     adapted = dict(weights)
+    expected = spec.tensors()
     first = f"{spec.stem()[0].name}.weight"
-    channels, classes = _length(weights, first, 1, spec), _length(weights, "fc.weight", 0, spec)
+    channels = _length(weights.get(first), expected[first], axis=1)
     if channels not in (None, spec.in_channels):
         _check_asked("in_channels", channels, spec, asked)
         adapted[first] = spread(weights[first], spec.in_channels)
         logger.warning("the first convolution was spread from %d input channels to %d", channels, spec.in_channels)
-    if classes not in (None, spec.num_classes) and (classes or "num_classes" in asked):
+    classes = _length(weights.get("fc.weight"), expected.get("fc.weight"), axis=0)
+    if classes not in (None, spec.num_classes):
         _check_asked("num_classes", classes, spec, asked)
         adapted.update(fresh_classifier(spec))
         logger.warning("the classifier for %d classes gave way to an untrained one for %d", classes, spec.num_classes)
+    elif spec.num_classes and "num_classes" in asked and not weights.keys() & set(CLASSIFIER):
+        adapted.update(fresh_classifier(spec))
+        logger.warning("there is no classifier in these weights: the one for %d classes is untrained", spec.num_classes)
     return adapted
 
 
-def _length(weights: Mapping[str, np.ndarray], name: str, axis: int, spec: ResNeStSpec) -> int | None:
-    """How long the tensor called `name` is along `axis`, 0 where it is missing.
-
-    None where `spec` has no such tensor or where it is that of another network: what to say then
-    is said where the weights are loaded.
-    """
-    expected = spec.tensors().get(name)
-    if expected is None or name not in weights:
-        return None if expected is None else 0
-    found = weights[name].shape
-    alike = found[:axis] + found[axis + 1 :] == expected[:axis] + expected[axis + 1 :]
-    return found[axis] if alike else None
+def _length(found: np.ndarray | None, expected: tuple[int, ...] | None, axis: int) -> int | None:
+    """How long a tensor is along `axis`; None unless it is the expected one but for that."""
+    if found is None or expected is None:
+        return None
+    others = [shape[:axis] + shape[axis + 1 :] for shape in (found.shape, expected)]
+    return found.shape[axis] if others[0] == others[1] else None
 
 
 def _check_asked(field: str, found: int | None, spec: ResNeStSpec, asked: Collection[str]) -> None:
