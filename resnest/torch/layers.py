@@ -91,5 +91,6 @@ class MaxPool2d(nn.MaxPool2d):
 
 def init_conv2d(module: nn.Module) -> None:
     """Draw a convolution's weight from N(0, 2 / fan-out), as the authors' code does."""
-    if isinstance(module, nn.Conv2d):
+    # On the meta device there is nothing to draw, and PyTorch takes long to find that out.
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

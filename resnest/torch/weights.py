@@ -13,20 +13,22 @@ from resnest.weights.check import fit
 from resnest.weights.naming import NOT_WEIGHTS
 
 
-def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray]) -> None:
+def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, copy: bool = True) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
-    A model on the meta device gets memory of its own on the way. Raises ValueError, listing
-    them, for tensors that are unknown, missing or misshaped.
+    A model on the meta device gets memory of its own on the way, or without `copy` that of the
+    arrays where their dtype is the model's. Raises ValueError, listing them, for tensors that
+    are unknown, missing or misshaped.
     """
     targets = _tensors(model)
     arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
     for name, target in targets.items():
+        source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:
-            _materialise(model, name, torch.tensor(arrays[name], dtype=target.dtype))
+            _materialise(model, name, source.to(target.dtype, copy=copy))
         else:
             with torch.no_grad():
-                target.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+                target.copy_(source)
     for name, counter in model.named_buffers():
         if counter.is_meta:
             _materialise(model, name, torch.zeros_like(counter, device="cpu"))
