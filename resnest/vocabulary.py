@@ -21,6 +21,9 @@ TIMM = {
 }
 """timm's words for ours."""
 
+NORM_OPTIONS = ("norm_layer", "norm_kwargs", "use_global_stats", "last_gamma")
+"""Options that a network in deploy form has no use for."""
+
 _DILATION = {1: 32, 2: 16, 4: 8}
 """The authors' `dilation` -> output stride."""
 
@@ -40,6 +43,10 @@ def sort_arguments(
             raise TypeError(unexpected(function, word, known, elsewhere))
     changes = {word: value for word, value in arguments.items() if word in fields}
     chosen = {word: value for word, value in arguments.items() if word in options}
+    if changes.get("deploy"):
+        for word in chosen:
+            if word in NORM_OPTIONS:
+                raise TypeError(f"{function} has no norms with deploy=True, so {word} has nothing to work on")
     stride = _output_stride(arguments.get("dilated", False), arguments.get("dilation", 1))
     if stride is not None and changes.setdefault("output_stride", stride) != stride:
         raise TypeError(

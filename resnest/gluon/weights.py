@@ -10,16 +10,19 @@ import numpy as np
 from resnest.gluon._mxnet import mx
 from resnest.gluon.model import ResNeSt
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import DIALECTS
 
 
 def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, ctx: Any = None) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the contexts that it has.
 
-    A model that is not initialized gets memory on `ctx` on the way. Raises ValueError, listing
-    them, for tensors that are unknown, missing or misshaped.
+    A model that is not initialized gets memory on `ctx` on the way; weights for a model in deploy
+    form are folded where they are not yet. Raises ValueError, listing them, for tensors that
+    are unknown, missing or misshaped.
     """
     targets = _parameters(model)
+    weights = in_form_of(model.spec, weights)
     arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
     for name, target in targets.items():
         if target._data is None:

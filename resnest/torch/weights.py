@@ -10,16 +10,19 @@ from torch import nn
 
 from resnest.torch.model import ResNeSt
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import NOT_WEIGHTS
 
 
 def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray]) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
-    A model on the meta device gets memory of its own on the way. Raises ValueError, listing
-    them, for tensors that are unknown, missing or misshaped.
+    A model on the meta device gets memory of its own on the way; weights for a model in deploy
+    form are folded where they are not yet. Raises ValueError, listing them, for tensors that
+    are unknown, missing or misshaped.
     """
     targets = _tensors(model)
+    weights = in_form_of(model.spec, weights)
     arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
     for name, target in targets.items():
         if target.is_meta:
