@@ -10,6 +10,7 @@ from typing import Any
 from resnest.blocks import BlockSpec
 from resnest.gluon._mxnet import mx
 from resnest.gluon.dropblock import DropBlock
+from resnest.gluon.hub import SavedModel
 from resnest.gluon.layers import (
     BatchNorm,
     Identity,
@@ -71,7 +72,7 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> Any:
     return sequential(layers)
 
 
-class ResNeSt(mx.gluon.HybridBlock):
+class ResNeSt(mx.gluon.HybridBlock, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from `in_channels` and `norm_kwargs`; `use_global_stats` makes

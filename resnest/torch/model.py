@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resnest.blocks import BlockSpec
 from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
 from resnest.torch.dropblock import DropBlock
+from resnest.torch.hub import SavedModel
 from resnest.torch.layers import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
 from resnest.torch.splat import SplitAttention
 
@@ -51,7 +52,7 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module
     return nn.Sequential(*layers)
 
 
-class ResNeSt(nn.Module):
+class ResNeSt(nn.Module, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from a number of channels. `final_drop` is the dropout before
