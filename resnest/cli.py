@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import resnest
+from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
 
 BROKEN_BOUND = 1
@@ -145,7 +146,7 @@ def parity(
     from resnest.image import load_image
     from resnest.weights import load, recognise
 
-    spec = get_spec(name, output_stride=output_stride)
+    spec = any_spec(name, output_stride)
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     pixels = load_image(image, size).astype(dtype)
@@ -178,6 +179,13 @@ def parity(
         raise click.exceptions.Exit(BROKEN_BOUND)
 
 
+def any_spec(name: str, output_stride: int) -> ResNeStSpec | SegmentationSpec:
+    """The spec of any published network; one for segmentation has an output stride of its own."""
+    if name in SEGMENTATION_VARIANTS:
+        return get_segmentation_spec(name)
+    return get_spec(name, output_stride=output_stride)
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
@@ -208,8 +216,8 @@ def _worst(rows: list[Any]) -> list[Any]:
 
 def _part(name: str) -> str:
     """Which part of the network the layer or tensor called `name` is in."""
-    first = name.partition(".")[0]
-    return "stem" if first in ("conv1", "bn1") else first
+    first = name.removeprefix("backbone.").partition(".")[0]
+    return "stem" if first in ("conv1", "bn1", "stem") else first
 
 
 def _parameters(spec: ResNeStSpec) -> dict[str, int]:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from resnest.segmentation import SEGMENTATION_VARIANTS
 from resnest.spec import get_spec
 from resnest.torch.model import ResNeSt, ResNeStFeatures
+from resnest.torch.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
 from resnest.vocabulary import TIMM, feature_options, sort_arguments
 from resnest.weights import load
@@ -41,9 +43,15 @@ def create_model(
     stages). `changes` are fields of `resnest.ResNeStSpec` and options of `ResNeSt`; the
     authors' `dilated` and `dilation` work too.
 
+    The name of a published segmentation network gives that, as `create_segmenter` builds it.
+
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, and TypeError for an unknown word.
     """
+    if name in SEGMENTATION_VARIANTS:
+        refused = {"features_only": True} if features_only else {}
+        segmenter: Any = create_segmenter(name, weights=weights, **changes, **refused)
+        return segmenter
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)

@@ -7,15 +7,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from resnest.segmentation import SegmentationSpec
 from resnest.spec import ResNeStSpec
-from resnest.weights import files
-from resnest.weights.check import check, recognise
+from resnest.weights import files, segmentation_names
+from resnest.weights.check import Shapes, check
+from resnest.weights.check import recognise as recognise_backbone
 from resnest.weights.naming import detect_dialect, get_dialect
+from resnest.weights.segmentation_check import CLASSIFIER, recognise_segmentation
 from resnest.weights.tensors import Tensors
 
 __all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]
 
 Path = str | os.PathLike
+
+Spec = ResNeStSpec | SegmentationSpec
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
@@ -30,10 +35,15 @@ def load(path: Path) -> dict[str, np.ndarray]:
         return {canonical: source[name] for canonical, name in names.items()}
 
 
+def recognise(shapes: Shapes) -> Spec:
+    """The spec of the network, with or without a segmentation head, whose canonical tensors have these shapes."""
+    return recognise_segmentation(shapes) if CLASSIFIER in shapes else recognise_backbone(shapes)
+
+
 def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
     """Write canonical `weights` to `path`.
 
-    Without a `dialect`, `.params` gets Gluon's names and every other format PyTorch's.
+    Without a `dialect`, `.params` gets Gluon's names and every other format the canonical ones.
     Raises ValueError for tensors that are not all of a ResNeSt.
     """
     shapes = {name: array.shape for name, array in weights.items()}
@@ -42,7 +52,7 @@ def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None =
     files.write_file(path, _spoken(path, weights, spec, dialect))
 
 
-def convert(source: Path, target: Path, *, dialect: str | None = None) -> ResNeStSpec:
+def convert(source: Path, target: Path, *, dialect: str | None = None) -> Spec:
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
     Formats and names go as in `load` and `save`; values and dtypes stay as they are.
@@ -58,17 +68,18 @@ def dialect_of(path: Path) -> str:
     """The name of the dialect that the file at `path` is in."""
     with files.open_file(path) as source:
         try:
-            return detect_dialect(source).name
+            return (segmentation_names.detect_dialect(source) or detect_dialect(source)).name
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], ResNeStSpec]:
+def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], Spec]:
     """Canonical name -> name in the file, for a file that holds all of a network, and the network."""
     try:
-        canonical = detect_dialect(source).to_canonical(source)
+        segmentation = segmentation_names.detect_dialect(source)
+        canonical = (segmentation or detect_dialect(source)).to_canonical(source)
         shapes = {canonical[name]: shape for name, shape in source.shapes.items() if name in canonical}
-        spec = recognise(shapes)
+        spec = recognise_segmentation(shapes, segmentation) if segmentation else recognise_backbone(shapes)
         check(shapes, spec.tensors(), spec.name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -76,9 +87,13 @@ def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], ResNeStSpe
     return {name: names[name] for name in spec.tensors()}, spec
 
 
-def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: ResNeStSpec, dialect: str | None) -> Tensors:
+def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: Spec, dialect: str | None) -> Tensors:
     """`weights` in checkpoint order under the names that belong into the file at `path`."""
-    if dialect is None:
-        dialect = "gluon" if files.suffix(path) == ".params" else "torch"
-    names = get_dialect(dialect).from_canonical(spec.tensors())
+    if dialect is None and files.suffix(path) == ".params":
+        dialect = "gluon"
+    if isinstance(spec, SegmentationSpec):
+        dialect = dialect or "mmsegmentation"
+        names = segmentation_names.get_dialect(dialect, spec.head).from_canonical(spec.tensors())
+    else:
+        names = get_dialect(dialect or "torch").from_canonical(spec.tensors())
     return Tensors.of(weights).renamed({theirs: ours for ours, theirs in names.items()})
