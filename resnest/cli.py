@@ -226,3 +226,6 @@ def _parameters(spec: ResNeStSpec) -> dict[str, int]:
         if ".running_" not in name:
             parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
     return parameters
+
+
+import resnest.cli_segmentation  # noqa: E402  # registers its commands, and needs `main`

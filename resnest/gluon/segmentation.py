@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from resnest.gluon.layers import BatchNorm, NormLayer, conv2d, nn
 from resnest.gluon.model import ResNeStFeatures, sequential
 from resnest.gluon.weights import load_weights
 from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
+from resnest.resize import bilinear_matrix
 from resnest.segmentation import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
 
@@ -74,13 +74,6 @@ def resize_like(x: Any, like: Any) -> Any:
     )
     x = mx.nd.dot(x, columns)  # (N, C, h, W)
     return mx.nd.dot(x.transpose((0, 1, 3, 2)), rows).transpose((0, 1, 3, 2))
-
-
-@cache
-def bilinear_matrix(before: int, after: int) -> np.ndarray:
-    """The weights (before, after) of each old pixel in each new one."""
-    position = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
-    return np.maximum(0, 1 - np.abs(position[None] - np.arange(before)[:, None]))
 
 
 class Head(mx.gluon.Block):
