@@ -99,6 +99,19 @@ def info(name: str, size: int | None, output_stride: int) -> None:
 
 
 @main.command()
+@click.argument("name")
+@click.option(
+    "--source", help="Whose weights: authors-torch, timm or authors-gluon; without it the first that has them."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder to keep files in.  [default: ~/.cache/resnest]")
+def download(name: str, source: str | None, root: Path | None) -> None:
+    """Download published weights of the network NAME, unless they are there, and print where they are."""
+    from resnest.weights import pretrained
+
+    click.echo(pretrained.download(name, source, root=root))
+
+
+@main.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--dialect", help="Names to write; without it Gluon's for .params and PyTorch's for the others.")
@@ -150,7 +163,6 @@ def parity(
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     pixels = load_image(image, size).astype(dtype)
-    check.backends()
     with errors.status("") as status:
 
         def progress(step: str) -> None:

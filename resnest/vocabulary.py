@@ -21,6 +21,9 @@ TIMM = {
 }
 """timm's words for ours."""
 
+_SIGNATURE = ("pretrained", "root", "weights", "features_only", "out_indices")
+"""Words that `create_model` itself takes, in both backends."""
+
 _DILATION = {1: 32, 2: 16, 4: 8}
 """The authors' `dilation` -> output stride."""
 
@@ -34,7 +37,7 @@ def sort_arguments(
     Raises TypeError for a word that is not known, or for saying one thing twice.
     """
     fields = [field.name for field in dataclasses.fields(ResNeStSpec) if field.name != "name"]
-    known = [*fields, *options, "dilated", "dilation"]
+    known = [*fields, *options, *_SIGNATURE, "dilated", "dilation"]
     for word in arguments:
         if word in elsewhere or word not in known:
             raise TypeError(unexpected(function, word, known, elsewhere))

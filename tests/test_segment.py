@@ -15,7 +15,7 @@ from resnest.labels import classes_of, overlay, shares
 from resnest.miou import Scores, confusion_matrix, pairs, read_labels
 from resnest.resize import resize
 from resnest.segment import SCALES, Inference, slide, softmax, starts
-from resnest.weights.recipe import make_weight
+from tests.conftest import draw
 
 TINY = get_spec("resnest14", bottleneck_width=8, stem_width=8, output_stride=8, dilated_pooling="openmmlab")
 
@@ -206,22 +206,17 @@ def folder(spec, tmp_path_factory):
     return folder
 
 
-def draw(spec):
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
-
-
 def run(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("gluon", marks=pytest.mark.gluon)])
 @pytest.mark.parametrize(
     "how", [["--mode", "whole"], ["--mode", "slide", "--window", "16", "--stride", "10", "--flip"]]
 )
 def test_segment_writes_an_overlay_and_a_label_map(folder, tmp_path, backend, how):
     image = folder / "images" / "0.png"
     found = run(
-        "segment", image, "--weights", folder / "tiny.npz", "--backend", backend, "-o", tmp_path / "a.png", *how
+        "segment", image, "--weights", folder / "tiny.npz", "--backend", backend.name, "-o", tmp_path / "a.png", *how
     )
     assert found.exit_code == 0, found.output
     labels = np.asarray(Image.open(tmp_path / "a.labels.png"))

@@ -13,6 +13,7 @@ from resnest import weights as weight_files
 from resnest.weights import files
 from resnest.weights.recipe import make_input, make_weight
 from resnest.weights.segmentation_names import DIALECTS, get_dialect
+from tests.conftest import draw, relative
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = sorted(DATA.glob("*seg_*.npz"))
@@ -23,15 +24,6 @@ HEADS = ("fcn", "psp", "aspp", "aspp_sep")
 def tiny(head="fcn", **changes):
     fields = {"channels": 8, "auxiliary_channels": 4, "backbone": TINY} | changes
     return SegmentationSpec("tiny", head, 5, **fields)
-
-
-def draw(spec):
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
-
-
-def relative(a, b):
-    assert a.shape == b.shape
-    return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 class Side:
@@ -76,9 +68,9 @@ class Side:
             return model(self.array(x))
 
 
-@pytest.fixture(params=["torch", pytest.param("gluon", marks=pytest.mark.gluon)])
-def side(request):
-    return Side(request.param)
+@pytest.fixture
+def side(backend):
+    return Side(backend.name)
 
 
 @pytest.fixture(scope="module", params=GOLDEN, ids=lambda path: path.stem)
@@ -291,3 +283,26 @@ def test_a_backbones_dialect_is_refused_for_a_segmentation_network(tmp_path):
     files.write_file(tmp_path / "b.npz", {"decode_head.conv_seg.weight": np.zeros((5, 8, 1, 1))})
     with pytest.raises(ValueError, match=r"b\.npz"):
         weight_files.load(tmp_path / "b.npz")
+
+
+def test_a_classifier_takes_the_backbone_of_a_segmentation_checkpoint(side, tmp_path):
+    spec = tiny("psp")
+    weight_files.save(draw(spec), tmp_path / "a.npz")
+    package = importlib.import_module(f"resnest.{side.name}")
+    fields = {"bottleneck_width": 8, "stem_width": 8, "weights": tmp_path / "a.npz"}
+    for model in (
+        package.create_model("resnest14", features_only=True, **fields),
+        package.create_model("resnest14", num_classes=3, **fields),
+    ):
+        loaded = side.weights.get_weights(model)
+        assert np.array_equal(loaded["bn1.weight"], draw(spec)["backbone.stem.7.weight"])
+
+
+def test_another_heads_checkpoint_gives_its_backbone_with_a_warning(tmp_path, caplog):
+    spec = tiny()
+    weights = {name: array for name, array in draw(spec).items() if name.startswith("backbone.")}
+    files.write_file(tmp_path / "a.npz", weights | {"decode_head.conv_seg.weight": np.zeros((5, 8, 1, 1))})
+    loaded = weight_files.load(tmp_path / "a.npz")
+    assert "layer4.0.conv1.weight" in loaded
+    assert "left out 1 tensors that are no ResNeSt's, of decode_head" in caplog.text
+    assert list(weight_files.load(tmp_path / "a.npz", backbone=True)) == list(loaded)

@@ -98,8 +98,10 @@ class ResNeSt(mx.gluon.HybridBlock):
             self.maxpool = max_pool2d(STEM_POOL)
             stages: list[list[Any]] = [[] for _ in spec.stage_depths]
             for block in spec.blocks():
+                # Without a prefix of its own an exported block would not say which stage it is in.
+                prefix = f"layer{block.stage}_{block.index}_"
                 stages[block.stage - 1].append(
-                    Bottleneck(block, norm_layer, dropblock_prob, last_gamma, split_drop_ratio)
+                    Bottleneck(block, norm_layer, dropblock_prob, last_gamma, split_drop_ratio, prefix=prefix)
                 )
             self.layer1, self.layer2, self.layer3, self.layer4 = (sequential(blocks) for blocks in stages)
             self.avgpool = nn.GlobalAvgPool2D()
@@ -134,6 +136,7 @@ class ResNeSt(mx.gluon.HybridBlock):
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
         weight = self.bn1.gamma
+        del self.fc  # Gluon lets no attribute change its type
         with self.name_scope():
             self.fc = classifier(self.spec)
         self.fc.cast(weight.dtype)

@@ -216,5 +216,6 @@ def create_segmenter(
     if weights is None:
         model.initialize(ctx=ctx)
     else:
-        load_weights(model, weights if isinstance(weights, Mapping) else load(weights), ctx=ctx)
+        arrays = weights if isinstance(weights, Mapping) else load(weights)
+        load_weights(model, arrays, ctx=ctx, copy=arrays is weights)
     return model

@@ -15,12 +15,12 @@ from resnest.weights.segmentation_check import fit_segmentation
 from resnest.weights.segmentation_names import get_dialect
 
 
-def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None) -> None:
+def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None, copy: bool = True) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the contexts that it has.
 
     The model is a ResNeSt or a segmentation network; one that is not initialized gets memory on
-    `ctx` on the way. Raises ValueError, listing them, for tensors that are unknown, missing or
-    misshaped.
+    `ctx` on the way, or without `copy` on the CPU that of the arrays where their dtype is the
+    model's. Raises ValueError, listing them, for tensors that are unknown, missing or misshaped.
     """
     targets = _parameters(model)
     if isinstance(model.spec, SegmentationSpec):
@@ -28,9 +28,11 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
     else:
         arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
     for name, target in targets.items():
+        source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))
         if target._data is None:
-            target.initialize(mx.init.Zero(), ctx=ctx)
-        target.set_data(mx.nd.array(arrays[name], dtype=target.dtype))
+            _materialise(target, source, ctx)
+        else:
+            target.set_data(source)
 
 
 def get_weights(model: Any) -> dict[str, np.ndarray]:
@@ -49,3 +51,20 @@ def canonical_names(model: Any) -> dict[str, str]:
 def _parameters(model: Any) -> dict[str, Any]:
     parameters = model._collect_params_with_prefix()
     return {canonical: parameters[name] for name, canonical in canonical_names(model).items()}
+
+
+class _Owned:
+    """An array that a parameter takes as its own where it would take a copy."""
+
+    def __init__(self, array: Any):
+        self.array = array
+
+    def copyto(self, ctx: Any) -> Any:
+        return self.array if ctx == self.array.context else self.array.copyto(ctx)
+
+
+def _materialise(parameter: Any, array: Any, ctx: Any) -> None:
+    """Give `parameter` its first memory; Gluon's own way fills it twice before the weights come."""
+    if ctx is None:
+        ctx = mx.context.current_context()
+    parameter._init_impl(_Owned(array), [ctx] if isinstance(ctx, mx.Context) else ctx)

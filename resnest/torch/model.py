@@ -126,7 +126,7 @@ class ResNeStFeatures(ResNeSt):
         for stage in range(max(self.out_indices) + 1, 5):
             setattr(self, f"layer{stage}", nn.Identity())
 
-    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]  # as every backbone does
+    def forward(self, x: Tensor) -> list[Tensor]:
         stages = self.forward_stages(x)
         return [stages[i] for i in self.out_indices]
 

@@ -191,5 +191,6 @@ def create_segmenter(
         return Segmenter(spec, **options)
     with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
         model = Segmenter(spec, **options)
-    load_weights(model, weights if isinstance(weights, Mapping) else load(weights))
+    arrays = weights if isinstance(weights, Mapping) else load(weights)
+    load_weights(model, arrays, copy=arrays is weights)
     return model

@@ -29,14 +29,13 @@ class SplitAttention(nn.Module):
         self.fc1 = conv2d(splat.fc1)
         self.bn1 = norm_layer(splat.fc1.out_channels)
         self.fc2 = conv2d(splat.fc2)
-        self.needs_batch = isinstance(self.bn1, nn.BatchNorm2d)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
         gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
-        if self.needs_batch and self.bn1.training:
-            check_batch(gap)
+        if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error
+            check_batch(gap, self.bn1)
         attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
         weights = radix_softmax(attention, self.radix, self.cardinality)  # (N, R, C, 1, 1)
         splits = x.chunk(self.radix, dim=1)

@@ -16,12 +16,12 @@ from resnest.weights.segmentation_check import fit_segmentation
 from resnest.weights.segmentation_names import get_dialect
 
 
-def load_weights(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = True) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
     The model is a ResNeSt or a segmentation network; one on the meta device gets memory of its
-    own on the way. Raises ValueError, listing them, for tensors that are unknown, missing or
-    misshaped.
+    own on the way, or without `copy` that of the arrays where their dtype is the model's. Raises
+    ValueError, listing them, for tensors that are unknown, missing or misshaped.
     """
     attributes = _attributes(model)
     state = model.state_dict(keep_vars=True)
@@ -31,11 +31,12 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray]) -> None:
     else:
         arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
     for name, target in targets.items():
+        source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:
-            _materialise(model, attributes[name], torch.tensor(arrays[name], dtype=target.dtype))
+            _materialise(model, attributes[name], source.to(target.dtype, copy=copy))
         else:
             with torch.no_grad():
-                target.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+                target.copy_(source)
     for name, counter in model.named_buffers():
         if counter.is_meta:
             _materialise(model, name, torch.zeros_like(counter, device="cpu"))

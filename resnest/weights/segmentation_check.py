@@ -10,17 +10,9 @@ import numpy as np
 from resnest.segmentation import BACKBONE, SEGMENTATION_VARIANTS, STEM, SegmentationSpec
 from resnest.spec import ResNeStSpec
 from resnest.weights.check import Shapes, fit, recognise
-from resnest.weights.segmentation_names import SegmentationDialect
+from resnest.weights.segmentation_names import HEAD_SIGNS, SegmentationDialect
 
 CLASSIFIER = "decode_head.conv_seg.weight"
-
-# One tensor that only networks with this head have.
-_SIGNS = {
-    "aspp_sep": "decode_head.c1_bottleneck.conv.weight",
-    "aspp": "decode_head.image_pool.1.conv.weight",
-    "psp": "decode_head.psp_modules.0.1.conv.weight",
-    "fcn": "decode_head.convs.0.conv.weight",
-}
 
 # What tensors cannot show, such as the order in which an ASPP joins what it saw, and what is compared on its own.
 _NOT_IN_TENSORS = ("name", "dataset", "pooled_first", "dropout", "num_classes")
@@ -33,7 +25,7 @@ def recognise_segmentation(shapes: Shapes, dialect: SegmentationDialect | None =
     follows sssegmentation where the file did (`dialect`). Raises ValueError for tensors that are
     no segmentation network's.
     """
-    head = next((head for head, sign in _SIGNS.items() if sign in shapes), None)
+    head = next((head for head, sign in HEAD_SIGNS.items() if sign in shapes), None)
     if head is None or CLASSIFIER not in shapes:
         raise ValueError("these tensors are no segmentation network's: decode_head is none of FCN, PSP and ASPP")
     auxiliary = shapes.get("auxiliary_head.conv_seg.weight")

@@ -105,6 +105,15 @@ _SSSEG_ASPP_SEP: Rows = (
 )
 
 
+HEAD_SIGNS = {
+    "aspp_sep": "decode_head.c1_bottleneck.conv.weight",
+    "aspp": "decode_head.image_pool.1.conv.weight",
+    "psp": "decode_head.psp_modules.0.1.conv.weight",
+    "fcn": "decode_head.convs.0.conv.weight",
+}
+"""A tensor of each head that none of the heads after it has."""
+
+
 def _sssegmentation(head: str, sign: str, *rows: tuple[str, str]) -> SegmentationDialect:
     """sssegmentation numbers a decoder's modules, so each kind of head has a table of its own."""
     signs = ("backbone_net.stem.0.weight", sign)
@@ -144,10 +153,11 @@ def get_dialect(name: str, head: str) -> SegmentationDialect:
 
 
 def detect_dialect(names: Collection[str]) -> SegmentationDialect | None:
-    """The dialect that `names` are written in; None where they are no segmentation network's."""
+    """The dialect that `names` are written in; None where they are of no network with one of our heads."""
     for dialect in DIALECTS:
         if all(sign in names for sign in dialect.signs):
-            return dialect
+            canonical = dialect.to_canonical(names).values()
+            return dialect if any(sign in canonical for sign in HEAD_SIGNS.values()) else None
     return None
 
 
