@@ -10,7 +10,9 @@ import numpy as np
 
 from resnest.arguments import unexpected
 from resnest.gluon.model import ResNeSt, ResNeStFeatures
+from resnest.gluon.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
+from resnest.segmentation import SEGMENTATION_VARIANTS
 from resnest.spec import get_spec
 from resnest.vocabulary import TIMM, feature_options, sort_arguments
 from resnest.weights.choose import choose
@@ -50,11 +52,18 @@ def create_model(
     of `ResNeSt`; Gluon's `classes` and the
     authors' `dilated` and `dilation` work too.
 
+    The name of a published segmentation network gives that, as `create_segmenter` builds it.
+
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
     if "classes" in changes:
         changes["num_classes"] = changes.pop("classes")
+    if name in SEGMENTATION_VARIANTS:
+        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+        refused = {word: value for word, value in words.items() if value}
+        segmenter: Any = create_segmenter(name, weights=weights, ctx=ctx, **changes, **refused)
+        return segmenter
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)

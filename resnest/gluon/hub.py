@@ -17,7 +17,7 @@ class SavedModel(HubMixin):
     def _arrays(self) -> dict[str, np.ndarray]:
         from resnest.gluon.weights import get_weights  # it reads model.py, which reads this
 
-        return get_weights(self)  # type: ignore[arg-type]  # a ResNeSt, which mypy cannot see here
+        return get_weights(self)
 
     @classmethod
     def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from resnest.segmentation import SEGMENTATION_VARIANTS
 from resnest.spec import get_spec
 from resnest.torch.model import ResNeSt, ResNeStFeatures
+from resnest.torch.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
 from resnest.vocabulary import TIMM, feature_options, sort_arguments
 from resnest.weights.choose import choose
@@ -47,9 +49,16 @@ def create_model(
     of `ResNeSt`; the authors' `dilated` and
     `dilation` work too.
 
+    The name of a published segmentation network gives that, as `create_segmenter` builds it.
+
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
+    if name in SEGMENTATION_VARIANTS:
+        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+        refused = {word: value for word, value in words.items() if value}
+        segmenter: Any = create_segmenter(name, weights=weights, **changes, **refused)
+        return segmenter
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)

@@ -11,6 +11,7 @@ import numpy as np
 from resnest.spec import ResNeStSpec
 from resnest.weights import load
 from resnest.weights.adapt import adapt
+from resnest.weights.segmentation_check import CLASSIFIER as HEAD
 
 
 def choose(
@@ -36,4 +37,8 @@ def choose(
         return None
     if headless:
         spec = dataclasses.replace(spec, num_classes=0)
-    return adapt(weights if isinstance(weights, Mapping) else load(weights), spec, asked)
+    if not isinstance(weights, Mapping):
+        arrays = load(weights, backbone=headless)
+        # Of a segmentation network's checkpoint a classifier takes the backbone.
+        weights = load(weights, backbone=True) if HEAD in arrays else arrays
+    return adapt(weights, spec, asked)
