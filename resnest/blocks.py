@@ -58,6 +58,10 @@ class PoolSpec:
     count_include_pad: bool = True
 
 
+STEM_POOL = PoolSpec(3, 2, padding=1)
+"""The max pooling at the end of the stem."""
+
+
 class Layer(NamedTuple):
     """A convolution under its canonical name, and the batch norm that follows it, if one does."""
 

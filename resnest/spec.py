@@ -14,22 +14,17 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnest.arguments import closest, unexpected
 from resnest.blocks import NORM_TENSORS, BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec, check_positive
-
-if TYPE_CHECKING:
-    from resnest.cost import Cost
+from resnest.cost import Cost, cost
 
 EXPANSION = 4
 """Output channels of a block over the planes of its stage."""
 
 STAGE_PLANES = (64, 128, 256, 512)
 """Planes of stages 1 to 4; `bottleneck_width` is counted at 64 of them."""
-
-STEM_POOL = PoolSpec(3, 2, padding=1)
-"""The max pooling at the end of the stem."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +195,6 @@ class ResNeStSpec:
 
         `height` and `width` are pixels; without a width the image is square.
         """
-        from resnest.cost import cost  # cost.py reads this module
-
         return cost(self, height, height if width is None else width)
 
 

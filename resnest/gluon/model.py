@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from resnest.blocks import BlockSpec
+from resnest.blocks import STEM_POOL, BlockSpec
 from resnest.gluon._mxnet import mx
 from resnest.gluon.dropblock import DropBlock
 from resnest.gluon.hub import SavedModel
@@ -23,7 +23,7 @@ from resnest.gluon.layers import (
     norm_after,
 )
 from resnest.gluon.splat import SplitAttention
-from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
+from resnest.spec import ResNeStSpec, check_out_indices
 
 
 class Bottleneck(mx.gluon.HybridBlock):

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnest.blocks import BlockSpec
-from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
+from resnest.blocks import STEM_POOL, BlockSpec
+from resnest.spec import ResNeStSpec, check_out_indices
 from resnest.torch.dropblock import DropBlock
 from resnest.torch.hub import SavedModel
 from resnest.torch.layers import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
