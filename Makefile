@@ -6,6 +6,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BACKENDS := $(shell $(PYTHON) -c 'import sys; print("torch,gluon" if sys.version_info < (3, 13) else "torch")')
 BIN := .venv/bin
 READY := .venv/ready-$(VERSION)
 
@@ -17,7 +18,7 @@ parity: venv
 	$(BIN)/resnest parity resnest50 --dtype float64 --train
 
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal --backends $(BACKENDS)
 
 check: venv
 	$(BIN)/ruff check .

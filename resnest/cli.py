@@ -162,7 +162,6 @@ def parity(
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     pixels = load_image(image, size).astype(dtype)
-    check.backends()
     with errors.status("") as status:
 
         def progress(step: str) -> None:

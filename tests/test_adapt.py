@@ -3,37 +3,17 @@ import logging
 import numpy as np
 import pytest
 
-import resnest.gluon
-import resnest.torch
 from resnest import get_spec, weights
-from resnest.gluon._mxnet import mx
 from resnest.weights.adapt import adapt, fresh_classifier, spread
 from resnest.weights.recipe import make_weight
+from tests.conftest import Backend, draw
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 SPEC = get_spec("resnest14", num_classes=7, **NARROW)
-BACKENDS = [resnest.torch, resnest.gluon]
-
-
-def draw(spec=SPEC):
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def build(backend, given, **changes):
-    return backend.create_model("resnest14", weights=given, **NARROW, **changes)
-
-
-def held(backend, model):
-    return backend.get_weights(model)
-
-
-def predict(backend, model, x):
-    if backend is resnest.gluon:
-        return model(mx.nd.array(x)).asnumpy()
-    import torch
-
-    with torch.no_grad():
-        return model.eval()(torch.from_numpy(x)).numpy()
+    return backend.module.create_model("resnest14", weights=given, **NARROW, **changes)
 
 
 @pytest.mark.parametrize("old", [1, 3, 4])
@@ -63,30 +43,32 @@ def test_the_same_number_of_channels_changes_nothing():
     assert (spread(weight, 3) == weight).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_grey_network_gives_for_a_grey_image_what_the_coloured_one_did(backend):
     grey = np.random.default_rng(0).normal(size=(1, 1, 32, 32)).astype(np.float32)
-    before = predict(backend, build(backend, draw(), num_classes=7), np.repeat(grey, 3, axis=1))
-    after = predict(backend, build(backend, draw(), num_classes=7, in_channels=1), grey)
+    before = backend.predict(build(backend, draw(SPEC), num_classes=7), np.repeat(grey, 3, axis=1))
+    after = backend.predict(build(backend, draw(SPEC), num_classes=7, in_channels=1), grey)
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{"num_classes": 3}, {"num_classes": 3, "in_channels": 5}, {"num_classes": 0}])
+@pytest.mark.gluon
 def test_both_backends_adapt_to_the_same_numbers(changes):
-    first, second = (held(backend, build(backend, draw(), **changes)) for backend in BACKENDS)
+    first, second = (
+        backend.module.get_weights(build(backend, draw(SPEC), **changes))
+        for backend in map(Backend, ("torch", "gluon"))
+    )
     assert list(first) == list(get_spec("resnest14", **NARROW, **changes).tensors())
     assert all((first[name] == second[name]).all() for name in first)
     assert first.keys() == second.keys()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_new_classifier_is_said_and_everything_else_stays(backend, caplog):
-    model = build(backend, draw(), num_classes=3)
+    model = build(backend, draw(SPEC), num_classes=3)
     assert caplog.messages == ["the classifier for 7 classes gave way to an untrained one for 3"]
     assert caplog.records[0].levelno == logging.WARNING
-    found = held(backend, model)
+    found = backend.module.get_weights(model)
     assert found["fc.weight"].shape == (3, 2048)
-    assert all((found[name] == array).all() for name, array in draw().items() if not name.startswith("fc."))
+    assert all((found[name] == array).all() for name, array in draw(SPEC).items() if not name.startswith("fc."))
 
 
 def test_a_new_classifier_is_the_same_on_every_call_and_as_wide_as_pytorchs():
@@ -97,40 +79,36 @@ def test_a_new_classifier_is_the_same_on_every_call_and_as_wide_as_pytorchs():
 
 
 def test_weights_without_a_classifier_get_one_where_it_is_asked_for(caplog):
-    backbone = {name: array for name, array in draw().items() if not name.startswith("fc.")}
+    backbone = {name: array for name, array in draw(SPEC).items() if not name.startswith("fc.")}
     assert adapt(backbone, SPEC, {"num_classes"}).keys() == SPEC.tensors().keys()
     assert adapt(backbone, SPEC, ()).keys() == backbone.keys()  # and is missing where it is not
     assert caplog.messages == ["there is no classifier in these weights: the one for 7 classes is untrained"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_adapted_unasked(backend):
     with pytest.raises(ValueError, match="have num_classes 7 and resnest14 has 1000: say num_classes=7 to have a netw"):
-        build(backend, draw())
+        build(backend, draw(SPEC))
     with pytest.raises(ValueError, match="have in_channels 1 and resnest14 has 3: say in_channels=1 to have a network"):
         build(backend, draw(get_spec("resnest14", in_channels=1, **NARROW)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_weights_that_fit_are_taken_as_they_are_and_nothing_is_said(backend, caplog):
-    found = held(backend, build(backend, draw(), num_classes=7))
-    assert all((found[name] == array).all() for name, array in draw().items())
+    found = backend.module.get_weights(build(backend, draw(SPEC), num_classes=7))
+    assert all((found[name] == array).all() for name, array in draw(SPEC).items())
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backbone_needs_no_word_about_classes(backend, caplog):
-    build(backend, draw(), features_only=True)
-    build(backend, draw(), num_classes=0)
+    build(backend, draw(SPEC), features_only=True)
+    build(backend, draw(SPEC), num_classes=0)
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("asked", [{}, {"num_classes": 3, "in_channels": 1}])
 def test_weights_of_another_network_stay_an_error_that_lists_them(backend, asked):
     with pytest.raises(ValueError, match=r"not those of resnest14; unknown: layer1\.1\.conv1\.weight"):
         build(backend, draw(get_spec("resnest26", num_classes=7, **NARROW)), **{"num_classes": 7} | asked)
-    broken = draw() | {"fc.weight": np.zeros((7, 5), np.float32)}
+    broken = draw(SPEC) | {"fc.weight": np.zeros((7, 5), np.float32)}
     with pytest.raises(ValueError, match=r"misshaped: fc\.weight is \(7, 5\) instead of"):
         build(backend, broken, **{"num_classes": 7} | asked)
     del broken["conv1.0.weight"]
@@ -138,32 +116,32 @@ def test_weights_of_another_network_stay_an_error_that_lists_them(backend, asked
         build(backend, broken, **{"num_classes": 7} | asked)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params", ".pth"])
 def test_a_weight_file_is_adapted_too_and_the_model_can_be_trained(backend, suffix, tmp_path):
-    weights.save(draw(), tmp_path / f"seven{suffix}")
+    weights.save(draw(SPEC), tmp_path / f"seven{suffix}")
     model = build(backend, tmp_path / f"seven{suffix}", num_classes=3, in_channels=1)
     x = np.random.default_rng(0).normal(size=(2, 1, 32, 32)).astype(np.float32)
-    before = held(backend, model)
-    if backend is resnest.gluon:
+    before = backend.module.get_weights(model)
+    if backend.name == "gluon":
+        from resnest.gluon._mxnet import mx
+
         trainer = mx.gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": 0.1})
         with mx.autograd.record():
-            loss = model(mx.nd.array(x)).square().sum()
+            loss = model(backend.array(x)).square().sum()
         loss.backward()
         trainer.step(1)
     else:
         import torch
 
-        model.train()(torch.from_numpy(x)).square().sum().backward()
+        model.train()(backend.array(x)).square().sum().backward()
         torch.optim.SGD(model.parameters(), lr=0.1).step()
-    after = held(backend, model)
+    after = backend.module.get_weights(model)
     assert all((before[name] != after[name]).any() for name in ("conv1.0.weight", "layer4.0.bn3.weight", "fc.weight"))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_arrays_that_are_given_stay_the_callers(backend):
-    given = draw()
+    given = draw(SPEC)
     model = build(backend, given, num_classes=7)
     for array in given.values():
         array += 1
-    assert all((held(backend, model)[name] == array).all() for name, array in draw().items())
+    assert all((backend.module.get_weights(model)[name] == array).all() for name, array in draw(SPEC).items())

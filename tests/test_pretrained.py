@@ -15,20 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 import resnest
-import resnest.gluon
 import resnest.torch
 from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights import download, pretrained
-from resnest.weights.recipe import make_weight
+from tests.conftest import Backend, draw
 from tests.server import serving
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
-BACKENDS = [resnest.torch, resnest.gluon]
-
-
-def draw(spec):
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def content(tmp_path, suffix):
@@ -126,29 +120,28 @@ def test_a_source_that_has_nothing_is_answered_with_those_that_have():
         pretrained.find("resnest14", "authors-torch")
 
 
+@pytest.mark.gluon
 @pytest.mark.parametrize("source", [True, "authors-torch", "authors-gluon"])
 def test_one_download_serves_both_backends(server, source):
     held = []
-    for backend in BACKENDS:
-        model = backend.create_model("resnest50", pretrained=source, **NARROW)
-        held.append(backend.get_weights(model))
+    for backend in (Backend("torch"), Backend("gluon")):
+        model = backend.module.create_model("resnest50", pretrained=source, **NARROW)
+        held.append(backend.module.get_weights(model))
     assert len(server.requests) == 1
     expected = draw(get_spec("resnest50", **NARROW))
     assert all((first[name] == array).all() for first in held for name, array in expected.items())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_builder_takes_pretrained_and_adapts_to_other_classes(server, backend):
-    word = "classes" if backend is resnest.gluon else "num_classes"
-    model = backend.resnest50(pretrained=True, in_channels=1, **{word: 5}, **NARROW)
+    word = "classes" if backend.name == "gluon" else "num_classes"
+    model = backend.module.resnest50(pretrained=True, in_channels=1, **{word: 5}, **NARROW)
     assert model.spec.num_classes == 5
     assert model.spec.in_channels == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_pretrained_and_weights_at_once_are_refused(backend):
     with pytest.raises(TypeError, match="resnest50 takes pretrained=True or weights, not both"):
-        backend.create_model("resnest50", pretrained=True, weights="x.pth")
+        backend.module.create_model("resnest50", pretrained=True, weights="x.pth")
 
 
 def test_a_misspelled_pretrained_is_a_type_error_that_names_it():

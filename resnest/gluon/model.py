@@ -11,7 +11,17 @@ from resnest.blocks import BlockSpec
 from resnest.gluon._mxnet import mx
 from resnest.gluon.dropblock import DropBlock
 from resnest.gluon.hub import SavedModel
-from resnest.gluon.layers import BatchNorm, Identity, NormLayer, avg_pool2d, check_batch, conv2d, max_pool2d, nn
+from resnest.gluon.layers import (
+    BatchNorm,
+    Identity,
+    NormLayer,
+    avg_pool2d,
+    check_batch,
+    conv2d,
+    max_pool2d,
+    nn,
+    norm_after,
+)
 from resnest.gluon.splat import SplitAttention
 from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
 
@@ -30,6 +40,7 @@ class Bottleneck(mx.gluon.HybridBlock):
     ):
         super().__init__(**kwargs)
         prob = dropblock_prob if block.dropblock else 0.0
+        norm_layer = norm_after(block.deploy, norm_layer)
         last_norm = partial(norm_layer, gamma_initializer="zeros") if last_gamma else norm_layer
         with self.name_scope():
             self.conv1 = conv2d(block.conv1)
@@ -91,7 +102,7 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs["use_global_stats"] = True
-        norm_layer = partial(norm_layer, **norm_kwargs)
+        norm_layer = norm_after(spec.deploy, partial(norm_layer, **norm_kwargs))
         with self.name_scope():
             self.conv1 = stem(spec, norm_layer)
             self.bn1 = norm_layer(in_channels=spec.stem_channels)
@@ -99,8 +110,10 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
             self.maxpool = max_pool2d(STEM_POOL)
             stages: list[list[Any]] = [[] for _ in spec.stage_depths]
             for block in spec.blocks():
+                # Without a prefix of its own an exported block would not say which stage it is in.
+                prefix = f"layer{block.stage}_{block.index}_"
                 stages[block.stage - 1].append(
-                    Bottleneck(block, norm_layer, dropblock_prob, last_gamma, split_drop_ratio)
+                    Bottleneck(block, norm_layer, dropblock_prob, last_gamma, split_drop_ratio, prefix=prefix)
                 )
             self.layer1, self.layer2, self.layer3, self.layer4 = (sequential(blocks) for blocks in stages)
             self.avgpool = nn.GlobalAvgPool2D()
@@ -108,10 +121,13 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
             self.drop = nn.Dropout(final_drop) if final_drop else Identity()
             self.fc = classifier(spec)
 
+    def forward_stem(self, x: Any) -> Any:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
     def forward_stages(self, x: Any) -> list[Any]:
         """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
         self.check_input(x)
-        stem = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        stem = self.forward_stem(x)
         stage1 = self.layer1(stem)
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
@@ -122,7 +138,9 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
         return super().forward(x, *args)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        x = self.forward_stages(x)[-1]
+        # Unlike in forward_stages, a feature map goes when the next stage has read it.
+        x = self.layer2(self.layer1(self.forward_stem(x)))
+        x = self.layer4(self.layer3(x))
         return self.fc(self.drop(self.flatten(self.avgpool(x))))
 
     def check_input(self, x: Any) -> None:
@@ -131,10 +149,17 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
         if isinstance(x, mx.nd.NDArray):
             self.spec.check_size(*x.shape[2:])
 
+    def deploy(self) -> ResNeSt:
+        """A new model that predicts the same without batch norms: see `resnest.gluon.deploy`."""
+        from resnest.gluon.deploy import deploy  # deploy.py reads this module
+
+        return deploy(self)
+
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
-        weight = self.bn1.gamma
+        weight = self.layer1[0].conv1.weight
+        del self.fc  # Gluon lets no attribute change its type
         with self.name_scope():
             self.fc = classifier(self.spec)
         self.fc.cast(weight.dtype)

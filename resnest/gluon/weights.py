@@ -10,6 +10,7 @@ import numpy as np
 from resnest.gluon._mxnet import mx
 from resnest.gluon.model import ResNeSt
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import DIALECTS
 
 
@@ -17,10 +18,12 @@ def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, ctx: Any 
     """Copy canonical `weights` into `model`, in the dtype and on the contexts that it has.
 
     A model that is not initialized gets memory on `ctx` on the way, or without `copy` on the CPU
-    that of the arrays where their dtype is the model's. Raises ValueError, listing them, for
-    tensors that are unknown, missing or misshaped.
+    that of the arrays where their dtype is the model's. Weights for a model in deploy form are
+    folded where they are not yet. Raises ValueError, listing them, for tensors that are unknown,
+    missing or misshaped.
     """
     targets = _parameters(model)
+    weights = in_form_of(model.spec, weights)
     arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
     for name, target in targets.items():
         source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))

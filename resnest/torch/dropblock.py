@@ -1,6 +1,6 @@
 """DropBlock (arXiv 1810.12890): whole squares of a feature map are dropped in training."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: TorchScript reads the type of `DropBlock.prob`, not its name.
 
 import torch
 import torch.nn.functional as F

@@ -10,6 +10,7 @@ from torch import nn
 
 from resnest.torch.model import ResNeSt
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import NOT_WEIGHTS
 
 
@@ -17,10 +18,12 @@ def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, copy: boo
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
     A model on the meta device gets memory of its own on the way, or without `copy` that of the
-    arrays where their dtype is the model's. Raises ValueError, listing them, for tensors that
-    are unknown, missing or misshaped.
+    arrays where their dtype is the model's. Weights for a model in deploy form are folded where
+    they are not yet. Raises ValueError, listing them, for tensors that are unknown, missing or
+    misshaped.
     """
     targets = _tensors(model)
+    weights = in_form_of(model.spec, weights)
     arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
     for name, target in targets.items():
         source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))

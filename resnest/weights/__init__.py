@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -10,24 +11,31 @@ import numpy as np
 from resnest.spec import ResNeStSpec
 from resnest.weights import files
 from resnest.weights.check import check, recognise
-from resnest.weights.naming import detect_dialect, get_dialect
+from resnest.weights.naming import NOT_WEIGHTS, detect_dialect, get_dialect
 from resnest.weights.tensors import Tensors
 
 __all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]
 
 Path = str | os.PathLike
 
+_BACKBONE = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
 
-def load(path: Path) -> dict[str, np.ndarray]:
-    """The weights in the file at `path`: canonical name -> array, in checkpoint order.
+logger = logging.getLogger(__name__)
 
-    The suffix tells the format (`.safetensors`, `.npz`, `.pth`, `.params`) and the names tell the
-    dialect and the network. Raises ValueError for a file that is broken, in no known
-    dialect, or not all of a ResNeSt.
+
+def load(source: Path | bytes, *, backbone: bool = False) -> dict[str, np.ndarray]:
+    """The weights in the file `source`: canonical name -> array, in checkpoint order.
+
+    The suffix tells the format (`.safetensors`, `.npz`, `.pth`, `.params`, `.zip` around
+    `.params`) and the names tell the dialect and the network; `bytes` are the content of a
+    `.params` or `.zip` file. What a detector or segmenter keeps beside its backbone, behind
+    another prefix, is left out with a warning; `backbone` leaves out everything that is not
+    the backbone's, the classifier too. Raises ValueError for a file that is
+    broken, in no known dialect, or not all of a ResNeSt.
     """
-    with files.open_file(path) as source:
-        names, _ = _understand(path, source)
-        return {canonical: source[name] for canonical, name in names.items()}
+    with files.open_file(source) as opened:
+        names, _ = _understand(files.describe(source), opened, backbone)
+        return {canonical: opened[name] for canonical, name in names.items()}
 
 
 def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
@@ -42,14 +50,14 @@ def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None =
     files.write_file(path, _spoken(path, weights, spec, dialect))
 
 
-def convert(source: Path, target: Path, *, dialect: str | None = None) -> ResNeStSpec:
+def convert(source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False) -> ResNeStSpec:
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
-    Formats and names go as in `load` and `save`; values and dtypes stay as they are.
+    Formats, names and `backbone` go as in `load` and `save`; values and dtypes stay as they are.
     """
-    files.suffix(target)
+    files.writable_suffix(target)
     with files.open_file(source) as opened:
-        names, spec = _understand(source, opened)
+        names, spec = _understand(files.describe(source), opened, backbone)
         files.write_file(target, _spoken(target, opened.renamed(names), spec, dialect))
     return spec
 
@@ -63,15 +71,21 @@ def dialect_of(path: Path) -> str:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], ResNeStSpec]:
-    """Canonical name -> name in the file, for a file that holds all of a network, and the network."""
+def _understand(what: str, source: Tensors, backbone: bool) -> tuple[dict[str, str], ResNeStSpec]:
+    """Canonical name -> name in the file `what`, for a file that holds all of a network, and the network."""
     try:
         canonical = detect_dialect(source).to_canonical(source)
+        if backbone:
+            canonical = {theirs: ours for theirs, ours in canonical.items() if ours.startswith(_BACKBONE)}
         shapes = {canonical[name]: shape for name, shape in source.shapes.items() if name in canonical}
         spec = recognise(shapes)
         check(shapes, spec.tensors(), spec.name)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{what}: {error}") from None
+    left_out = [name for name in source if name not in canonical and not name.endswith(NOT_WEIGHTS)]
+    if left_out and not backbone:
+        parts = dict.fromkeys(name.partition(".")[0] for name in left_out)
+        logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), ", ".join(parts))
     names = {ours: theirs for theirs, ours in canonical.items()}
     return {name: names[name] for name in spec.tensors()}, spec
 
@@ -79,6 +93,6 @@ def _understand(path: Path, source: Tensors) -> tuple[dict[str, str], ResNeStSpe
 def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: ResNeStSpec, dialect: str | None) -> Tensors:
     """`weights` in checkpoint order under the names that belong into the file at `path`."""
     if dialect is None:
-        dialect = "gluon" if files.suffix(path) == ".params" else "torch"
-    names = get_dialect(dialect).from_canonical(spec.tensors())
+        dialect = "gluon" if files.writable_suffix(path) == ".params" else "torch"
+    names = get_dialect(dialect).from_canonical(spec)
     return Tensors.of(weights).renamed({theirs: ours for ours, theirs in names.items()})

@@ -7,11 +7,13 @@ after the other, so a conversion never holds a whole network in memory.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,25 +22,35 @@ import numpy as np
 import safetensors
 
 from resnest.weights import mxnet_params, torch_pickle
+from resnest.weights.archive import open_archive, read_npy, read_npy_header, unpack_one
 from resnest.weights.tensors import Header, Tensors
+
+Source = str | os.PathLike | bytes
+
+MAX_HEADER = 8 << 20
+"""Bytes that the header of a safetensors file may take: many times what the largest ResNeSt needs."""
 
 
 @contextlib.contextmanager
-def open_file(path: str | os.PathLike) -> Iterator[Tensors]:
-    """Open the weight file at `path`; its suffix says in which format it is.
+def open_file(source: Source) -> Iterator[Tensors]:
+    """Open the weight file `source`; its suffix says in which format it is.
 
-    Raises FileNotFoundError, or ValueError naming the file for a suffix nobody knows and for
-    content that is cut off or of another kind.
+    `bytes` are the content of a `.params` or `.zip` file. Raises FileNotFoundError, or
+    ValueError naming the file for a suffix nobody knows and for content that is cut off, unsafe
+    or of another kind.
     """
-    path = Path(path)
-    reader = _FORMATS[suffix(path)][0]
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weight file {path}")
-    try:
-        with reader(path) as tensors:
-            yield tensors
-    except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError, struct.error) as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    kind = _sniff(source) if isinstance(source, bytes) else _known_suffix(source, _READERS)
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise FileNotFoundError(f"there is no weight file {source}")
+    with contextlib.ExitStack() as stack:
+        with _naming(source):
+            opened = stack.enter_context(_READERS[kind](source))
+
+        def read(name: str) -> np.ndarray:
+            with _naming(source):
+                return opened[name]
+
+        yield Tensors(opened.headers, read)
 
 
 def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
@@ -48,7 +60,7 @@ def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> Non
     what stood there before is untouched.
     """
     path = Path(path)
-    writer = _FORMATS[suffix(path)][1]
+    writer = _WRITERS[writable_suffix(path)]
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
@@ -60,12 +72,53 @@ def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> Non
         unfinished.unlink(missing_ok=True)
 
 
-def suffix(path: str | os.PathLike) -> str:
-    """The path's suffix; ValueError where no format goes by it."""
+def writable_suffix(path: str | os.PathLike) -> str:
+    """The path's suffix; ValueError where no format that can be written goes by it."""
+    return _known_suffix(path, _WRITERS)
+
+
+def describe(source: Source) -> str:
+    """What to call `source` in a sentence."""
+    return f"these {len(source)} bytes" if isinstance(source, bytes) else str(source)
+
+
+def _known_suffix(path: str | os.PathLike, formats: Collection[str]) -> str:
     found = Path(path).suffix.lower()
-    if found not in _FORMATS:
-        raise ValueError(f"{path} has no suffix of a weight file; known are {', '.join(_FORMATS)}")
+    if found in (".pkl", ".pickle"):
+        raise ValueError(
+            f"{path} is a pickle, and reading one can run code in it: open it where you trust it"
+            " and save its arrays as .npz or its tensors as .pth"
+        )
+    if found not in formats:
+        raise ValueError(f"{path} has no suffix of a weight file; known are {', '.join(formats)}")
     return found
+
+
+def _sniff(content: bytes) -> str:
+    if content.startswith(mxnet_params.LIST_MAGIC.to_bytes(8, "little")):
+        return ".params"
+    if content.startswith(b"PK"):
+        return ".zip"
+    raise ValueError(f"{describe(content)} are neither a .params nor a .zip file")
+
+
+_BROKEN = (safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError)
+"""What the libraries beneath raise for a file that is not what it should be."""
+
+
+@contextlib.contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """Put the name of `source` in front of what a reader has to say about it."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise ValueError(f"{describe(source)} is broken or no such file: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{describe(source)}: {error}") from None
+
+
+def _opened(source: Source) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # callers close it
 
 
 _SAFETENSORS_DTYPES = {
@@ -78,14 +131,22 @@ _SAFETENSORS_NAMES = {np.dtype(code): name for name, code in _SAFETENSORS_DTYPES
 @contextlib.contextmanager
 def _read_safetensors(path: Path) -> Iterator[Tensors]:
     # Not mapped into memory: mapped pages that were read once would count as ours until the end.
+    _check_safetensors_header(path)
     with safetensors.safe_open(path, framework="np", backend="pread") as file:
         headers = {}
         for name in file.offset_keys():
             view = file.get_slice(name)
             if view.get_dtype() not in _SAFETENSORS_DTYPES:
-                raise ValueError(f"{path}: {name} has dtype {view.get_dtype()}, which NumPy does not have")
+                raise ValueError(f"{name} in it has dtype {view.get_dtype()}, which NumPy does not have")
             headers[name] = Header(tuple(view.get_shape()), np.dtype(_SAFETENSORS_DTYPES[view.get_dtype()]))
         yield Tensors(headers, file.get_tensor)
+
+
+def _check_safetensors_header(path: Path) -> None:
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"it claims a header of {length} bytes, more than any network needs")
 
 
 def _write_safetensors(file: BinaryIO, arrays: Tensors) -> None:
@@ -109,27 +170,18 @@ def _write_safetensors(file: BinaryIO, arrays: Tensors) -> None:
 
 @contextlib.contextmanager
 def _read_npz(path: Path) -> Iterator[Tensors]:
-    with zipfile.ZipFile(path) as archive:
+    with _opened(path) as source, open_archive(source) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         headers = {}
         for name, info in members.items():
             with archive.open(info) as file:
-                headers[name] = _npy_header(file, f"{path}: {name}")
+                headers[name] = read_npy_header(file, info.file_size, name)[0]
 
         def read(name: str) -> np.ndarray:
             with archive.open(members[name]) as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
+                return read_npy(file, members[name].file_size, name)
 
         yield Tensors(headers, read)
-
-
-def _npy_header(file: Any, what: str) -> Header:
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError(f"{what} is a pickle, not numbers; a pickle can run code, so it stays closed")
-    return Header(shape, dtype)
 
 
 def _write_npz(file: BinaryIO, arrays: Tensors) -> None:
@@ -140,14 +192,21 @@ def _write_npz(file: BinaryIO, arrays: Tensors) -> None:
 
 
 @contextlib.contextmanager
-def _read_params(path: Path) -> Iterator[Tensors]:
-    with open(path, "rb") as file:
-        try:
-            index = mxnet_params.read_index(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        headers = {name: Header(entry.shape, entry.dtype) for name, entry in index.items()}
-        yield Tensors(headers, lambda name: mxnet_params.read_array(file, index[name]))
+def _read_params(source: Source) -> Iterator[Tensors]:
+    with _opened(source) as file:
+        yield _params_in(file)
+
+
+@contextlib.contextmanager
+def _read_zip(source: Source) -> Iterator[Tensors]:
+    with _opened(source) as file, open_archive(file) as archive, unpack_one(archive, ".params") as unpacked:
+        yield _params_in(unpacked)
+
+
+def _params_in(file: BinaryIO) -> Tensors:
+    index = mxnet_params.read_index(file)
+    headers = {name: Header(entry.shape, entry.dtype) for name, entry in index.items()}
+    return Tensors(headers, lambda name: mxnet_params.read_array(file, index[name]))
 
 
 @contextlib.contextmanager
@@ -155,10 +214,19 @@ def _read_pth(path: Path) -> Iterator[Tensors]:
     yield torch_pickle.read(path)
 
 
-_FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[BinaryIO, Tensors], None]]] = {
-    ".safetensors": (_read_safetensors, _write_safetensors),
-    ".npz": (_read_npz, _write_npz),
-    ".pth": (_read_pth, torch_pickle.write),
-    ".pt": (_read_pth, torch_pickle.write),
-    ".params": (_read_params, mxnet_params.write),
+_READERS: dict[str, Callable[[Any], Any]] = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pth": _read_pth,
+    ".pt": _read_pth,
+    ".params": _read_params,
+    ".zip": _read_zip,
+}
+
+_WRITERS: dict[str, Callable[[BinaryIO, Tensors], None]] = {
+    ".safetensors": _write_safetensors,
+    ".npz": _write_npz,
+    ".pth": torch_pickle.write,
+    ".pt": torch_pickle.write,
+    ".params": mxnet_params.write,
 }

@@ -16,9 +16,13 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from resnest.weights.tensors import CHUNK, read_into
+
 LIST_MAGIC = 0x112
 VERSION_1, VERSION_2, VERSION_3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 MAX_DIMS = 32
+MAX_ARRAYS = 1 << 16
+MAX_NAME = 1 << 12
 DENSE = 0
 CPU = 1
 
@@ -89,23 +93,33 @@ def read_index(file: BinaryIO) -> dict[str, Entry]:
     names = [_read_name(cursor) for _ in range(_count(cursor, 8))]
     if len(names) != len(entries):
         raise ValueError(f"it holds {len(entries)} arrays and {len(names)} names, so the arrays cannot be told apart")
-    index = dict(zip(names, entries))
-    if len(index) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it holds two arrays called {twice!r}")
+    index: dict[str, Entry] = {}
+    for name, entry in zip(names, entries):
+        if name in index:
+            raise ValueError(f"it holds two arrays called {name!r}")
+        index[name] = entry
     return index
 
 
 def read_array(file: BinaryIO, entry: Entry) -> np.ndarray:
     """The array at `entry`, in a fresh buffer."""
     file.seek(entry.offset)
-    stored = np.dtype("<u2") if entry.flag == BFLOAT16 else entry.dtype
-    array = np.empty(entry.shape, stored)
-    if array.nbytes and file.readinto(array.reshape(-1).view("u1").data) != array.nbytes:  # type: ignore[attr-defined]
-        raise ValueError("it was cut off while it was read")
+    array = np.empty(entry.shape, entry.dtype)
     if entry.flag == BFLOAT16:
-        return (array.astype("<u4") << 16).view("<f4")
+        _read_bfloat16(file, array)
+    else:
+        read_into(file, array)
     return array
+
+
+def _read_bfloat16(file: BinaryIO, array: np.ndarray) -> None:
+    halves = array.reshape(-1).view("<u2")
+    halves[::2] = 0  # the lower half of each number
+    for start in range(0, halves.size, CHUNK):
+        upper = halves[start + 1 : start + CHUNK : 2]
+        stored = np.empty(upper.size, "<u2")
+        read_into(file, stored)
+        upper[:] = stored
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
@@ -134,6 +148,8 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
 def _count(cursor: _Cursor, least: int) -> int:
     """A number of things that take `least` bytes each at least, checked before any is read."""
     count = cursor.one("Q")
+    if count > MAX_ARRAYS:
+        raise ValueError(f"it says that {count} entries follow byte {cursor.position}, more than any network has")
     if count > (cursor.size - cursor.position) // least:
         raise ValueError(f"it says that {count} entries follow byte {cursor.position}, more than the file has room for")
     return count
@@ -167,8 +183,10 @@ def _read_array(cursor: _Cursor, number: int) -> Entry:
 
 
 def _read_name(cursor: _Cursor) -> str:
-    (length,) = cursor.take("<Q")
+    length = cursor.one("Q")
     start = cursor.position
+    if length > MAX_NAME:
+        raise ValueError(f"the name at byte {start} in it is {length} bytes long")
     cursor.skip(length)
     cursor.file.seek(start)
     try:

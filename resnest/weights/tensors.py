@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
+
+CHUNK = 1 << 20
 
 
 class Header(NamedTuple):
@@ -49,3 +51,16 @@ class Tensors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self.headers)
+
+
+def read_into(file: IO[bytes], array: np.ndarray) -> None:
+    """Fill the C-contiguous `array` with the bytes that come next; ValueError where the file ends before."""
+    if not array.nbytes:
+        return
+    view = array.reshape(-1).view("u1").data
+    while len(view):
+        # Some files (a member of a zip) read into a copy first, so they are asked for a little at a time.
+        count = file.readinto(view[:CHUNK])  # type: ignore[attr-defined]  # every binary file here has it
+        if not count:
+            raise ValueError("it was cut off while it was read")
+        view = view[count:]

@@ -19,6 +19,12 @@ WINDOW = 64 << 20
 """So many bytes are read through one memory map before it is given back and made anew."""
 
 
+WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model")
+"""Where trainers put the state dict; the averaged weights come first, because they are those that were evaluated."""
+
+MOST_WRAPPERS = 4
+
+
 def read(path: Path) -> Tensors:
     """The tensors of the file at `path`.
 
@@ -32,7 +38,7 @@ def read(path: Path) -> Tensors:
     def as_numpy(tensor: Any) -> np.ndarray:
         # NumPy has neither bfloat16 nor 8-bit floats.
         has = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
-        return (tensor if has else tensor.float()).numpy()
+        return (tensor if has else tensor.float()).detach().numpy()
 
     def read_tensor(name: str) -> np.ndarray:
         nonlocal state, touched
@@ -93,20 +99,35 @@ def _sign(file: BinaryIO, directory: int, checksums: list[int]) -> None:
         position += 46 + sum(struct.unpack("<HHH", file.read(6)))
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> Mapping[str, Any]:
     torch = _torch(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} holds more than tensors, and reading that could run code in it: load it where you trust it and"
-            f" save its state dict alone ({str(error).splitlines()[0]})"
+            "it holds more than tensors, and reading that could run code in it: load it where you trust it and"
+            f" save its state dict alone ({_first_line(error)})"
         ) from None
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a PyTorch file: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ValueError(f"{path} holds a {type(state).__name__} that is no state dict (a dict of tensors by name)")
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"it cannot be read as a PyTorch file: {_first_line(error)}") from None
+    state = _unwrap(content)
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+        for name, tensor in state.items()
+    ):
+        raise ValueError(f"it holds a {type(state).__name__} that is no state dict (a dict of dense tensors by name)")
     return state
+
+
+def _unwrap(content: Any) -> Any:
+    """The state dict in a checkpoint that holds more beside it."""
+    for _ in range(MOST_WRAPPERS):
+        inner = [content.get(key) for key in WRAPPERS] if isinstance(content, Mapping) else []
+        inner = [state for state in inner if isinstance(state, Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    return content
 
 
 def _torch(path: object) -> ModuleType:
@@ -115,3 +136,7 @@ def _torch(path: object) -> ModuleType:
     except ModuleNotFoundError:
         raise ImportError(f"{path}: files of this format need PyTorch: pip install 'resnest[torch]'") from None
     return torch
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,38 @@
+"""Run a GluonCV ResNeSt on seeded weights: run_gluoncv.py NAME OUTPUT_STRIDE IMAGES.npy OUTPUTS.npz.
+
+GluonCV raises where PyTorch 2 can be imported, so this is a script of its own in which it cannot.
+"""
+
+# ruff: noqa: E402  # PyTorch is shut out before anything can import it
+
+import sys
+
+from without import shut_out
+
+shut_out("torch")
+
+import numpy as np
+
+from resnest.gluon._mxnet import mx
+from resnest.weights.naming import DIALECTS
+from resnest.weights.recipe import make_weight
+
+from gluoncv.model_zoo import get_model  # isort: skip  # MXNet has to have been imported by us before
+
+
+def main(name: str, output_stride: str, images: str, outputs: str) -> None:
+    net = get_model(name, pretrained=False, dilated=output_stride == "8")
+    parameters = net._collect_params_with_prefix()
+    names = DIALECTS["gluon"].to_canonical(parameters)
+    for theirs, parameter in parameters.items():
+        parameter.initialize()
+        parameter.set_data(mx.nd.array(make_weight(names[theirs], parameter.shape)))
+    net.cast("float64")
+    x = mx.nd.array(np.load(images), dtype="float64")
+    stages = [net.maxpool(net.relu(net.bn1(net.conv1(x))))]
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        stages.append(stage(stages[-1]))
+    np.savez(outputs, *[stage.asnumpy() for stage in [*stages, net(x)]])
+
+
+main(*sys.argv[1:])

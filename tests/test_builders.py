@@ -1,0 +1,135 @@
+from functools import partial
+
+import numpy as np
+import pytest
+
+from resnest import get_spec, weights
+from tests.conftest import draw, photo_like
+
+NARROW = {"stem_width": 8, "bottleneck_width": 8}
+
+
+def word(backend):
+    return "classes" if backend.name == "gluon" else "num_classes"
+
+
+def test_a_builder_takes_its_frameworks_word_for_the_classes(backend):
+    model = backend.module.resnest14(**{word(backend): 3}, **NARROW)
+    assert backend.predict(model, photo_like(1, 3, 32, 32, dtype="float32")).shape == (1, 3)
+
+
+def test_the_word_of_the_other_framework_is_a_type_error_that_names_the_right_one(backend):
+    other = {"classes": "num_classes", "num_classes": "classes"}[word(backend)]
+    with pytest.raises(TypeError, match=f"resnest50 takes no argument '{other}': here it is {word(backend)}$"):
+        backend.module.resnest50(**{other: 3})
+
+
+def test_create_model_takes_the_specs_words_in_both_backends(backend):
+    model = backend.module.create_model("resnest14", num_classes=3, output_stride=16, **NARROW)
+    assert model.spec == get_spec("resnest14", num_classes=3, output_stride=16, **NARROW)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("final_dropp", "final_drop"), ("norm_layers", "norm_layer"), ("in_chans", "in_channels"), ("dilate", "dilated")],
+)
+def test_a_misspelling_is_a_type_error_that_names_the_right_word(backend, wrong, right):
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'.*{right}"):
+        backend.module.resnest50(**{wrong: 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output_stride"),
+    [({}, 32), ({"dilated": True}, 8), ({"dilation": 2}, 16), ({"dilation": 4}, 8), ({"dilation": 1}, 32)],
+)
+def test_the_authors_words_for_dilation_mean_what_they_meant(backend, arguments, output_stride):
+    assert backend.module.resnest14(**arguments, **NARROW).spec.output_stride == output_stride
+
+
+def test_a_contradiction_about_dilation_is_refused(backend):
+    with pytest.raises(TypeError, match="output_stride=16 and, by dilated or dilation, 8"):
+        backend.module.resnest14(dilated=True, output_stride=16)
+    with pytest.raises(ValueError, match="dilation=3 must be 1, 2"):
+        backend.module.resnest14(dilation=3)
+
+
+def test_an_unknown_model_is_answered_with_the_closest_names(backend):
+    with pytest.raises(ValueError, match=r"no model called 'resnest51'; did you mean resnest50"):
+        backend.module.create_model("resnest51")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params"])
+def test_a_model_is_built_from_a_weight_file(backend, suffix, tmp_path):
+    spec = get_spec("resnest14", num_classes=4, **NARROW)
+    path = tmp_path / f"tiny{suffix}"
+    weights.save(draw(spec), path)
+    model = backend.module.create_model("resnest14", weights=path, num_classes=4, **NARROW)
+    held = backend.module.get_weights(model)
+    assert all((held[name] == array).all() for name, array in draw(spec).items())
+
+
+def test_weights_of_another_network_are_refused(backend):
+    with pytest.raises(ValueError, match=r"not those of resnest14; missing: conv1\.0\.weight"):
+        backend.module.create_model("resnest14", weights={"fc.weight": np.zeros((1, 1))}, **NARROW)
+
+
+def test_a_model_can_be_fed_right_after_it_is_built(backend):
+    out = backend.predict(backend.module.resnest14(**NARROW), photo_like(1, 3, 32, 32, dtype="float32"))
+    assert np.isfinite(out).all()
+
+
+def test_norm_layer_builds_every_norm(backend):
+    if backend.name == "torch":
+        from torch import nn
+
+        model = backend.module.resnest14(norm_layer=partial(nn.BatchNorm2d, eps=0.25), **NARROW)
+        found = {module.eps for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    else:
+        model = backend.module.resnest14(norm_kwargs={"epsilon": 0.25}, **NARROW)
+        found = set()
+        model.apply(lambda block: found.add(block._kwargs["eps"]) if "eps" in getattr(block, "_kwargs", {}) else None)
+    assert found == {0.25}
+
+
+@pytest.mark.parametrize("gluons", ["ctx", "norm_kwargs", "use_global_stats", "split_drop_ratio"])
+def test_pytorch_says_what_it_has_for_gluons_words(gluons):
+    import resnest.torch
+
+    with pytest.raises(TypeError, match=f"no argument '{gluons}': here it is"):
+        resnest.torch.resnest50(**{gluons: 1})
+
+
+@pytest.mark.gluon
+def test_gluons_get_model_builds_by_name_on_the_contexts_asked_for():
+    import resnest.gluon
+    from resnest.gluon._mxnet import mx
+
+    model = resnest.gluon.get_model("resnest14", classes=3, ctx=[mx.cpu(0), mx.cpu(1)], **NARROW)
+    assert model.fc.weight.list_ctx() == [mx.cpu(0), mx.cpu(1)]
+
+
+@pytest.mark.gluon
+def test_use_global_stats_leaves_the_running_statistics_alone_in_training():
+    import resnest.gluon
+    from resnest.gluon._mxnet import mx
+
+    model = resnest.gluon.resnest14(use_global_stats=True, **NARROW)
+    before = resnest.gluon.get_weights(model)
+    x = mx.nd.array(photo_like(2, 3, 32, 32))
+    with mx.autograd.record():
+        loss = model(x).sum()
+    loss.backward()
+    after = resnest.gluon.get_weights(model)
+    assert all((after[name] == array).all() for name, array in before.items())
+
+
+@pytest.mark.gluon
+def test_split_drop_ratio_drops_inside_split_attention():
+    import resnest.gluon
+    from resnest.gluon._mxnet import mx
+
+    model = resnest.gluon.resnest14(split_drop_ratio=0.5, **NARROW)
+    x = mx.nd.array(photo_like(2, 3, 32, 32))
+    assert (model(x) == model(x)).asnumpy().all()
+    with mx.autograd.record():
+        assert (model(x) != model(x)).asnumpy().any()

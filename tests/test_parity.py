@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from resnest import get_spec, list_models, weights
+from resnest.parity import (
+    GRADIENT_BOUND,
+    STAGE_BOUND,
+    STATISTICS_BOUND,
+    compare_stages,
+    compare_training,
+    difference,
+    draw_weights,
+    training_batch,
+    verify_conversion,
+)
+from tests.conftest import draw, photo_like, tiny
+
+pytestmark = pytest.mark.gluon
+
+
+def test_the_bounds_are_the_promised_ones():
+    assert STAGE_BOUND == {"float64": 1e-13, "float32": 2e-6}
+    assert GRADIENT_BOUND["float64"] == 1e-11
+    assert STATISTICS_BOUND["float64"] == 1e-6
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_both_backends_give_the_same_numbers(name):
+    drawn = draw_weights(get_spec(name))
+    for output_stride, size in ((32, (65, 97)), (16, (47, 34)), (8, (33, 41))):
+        spec = get_spec(name, output_stride=output_stride)
+        for dtype in ("float64", "float32"):
+            rows = compare_stages(spec, drawn, photo_like(1, 3, *size, dtype=dtype))
+            assert [row.name for row in rows] == ["stem", "layer1", "layer2", "layer3", "layer4", "logits"]
+            assert all(row.within for row in rows), (output_stride, dtype, rows)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"radix": 4, "cardinality": 2, "avd_first": True},
+        {"radix": 1, "cardinality": 4},
+        {"output_stride": 8},
+        {"output_stride": 16, "dilated_pooling": "openmmlab"},
+        {"deep_stem": False, "avg_down": False, "avd": False},
+        {"in_channels": 1},
+    ],
+    ids=str,
+)
+def test_one_training_step_has_the_same_loss_gradients_and_running_statistics(changes):
+    spec = tiny(**changes)
+    rows = compare_training(spec, draw_weights(spec), photo_like(4, spec.in_channels, 64, 49))
+    names = {row.name for row in rows}
+    assert {
+        "loss",
+        "gradient of conv1.0.weight",
+        "gradient of fc.bias",
+        "bn1.running_var",
+    } <= names or not spec.deep_stem
+    assert len(rows) == 1 + len(spec.tensors())
+    assert [row for row in rows if not row.within] == []
+
+
+@pytest.mark.parametrize("name", ["resnest50", "resnest50_fast_4s2x40d"])
+def test_a_published_network_takes_the_same_training_step(name):
+    spec = get_spec(name)
+    rows = compare_training(spec, draw_weights(spec), photo_like(4, 3, 64, 64))
+    assert [row for row in rows if not row.within] == []
+
+
+def test_a_different_tensor_shows_in_the_stage_it_is_in():
+    spec = tiny()
+    image = photo_like(1, 3, 64, 64)
+    from resnest.gluon import probe as gluon
+    from resnest.torch import probe as torch
+
+    changed = draw(spec)
+    changed["layer3.0.conv2.fc2.bias"] = changed["layer3.0.conv2.fc2.bias"] + 1e-3
+    ours, theirs = torch.run_stages(spec, draw(spec), image), gluon.run_stages(spec, changed, image)
+    within = [difference("", a, b, 1e-13).within for a, b in zip(ours, theirs)]
+    assert within == [True, True, True, False, False, False]
+
+
+def test_a_difference_is_relative_to_the_largest_value():
+    row = difference("x", np.array([1.0, -4.0]), np.array([1.5, -4.0]), 0.1)
+    assert (row.absolute, row.relative, row.within) == (0.5, 0.125, False)
+    assert not difference("x", np.array([np.nan]), np.array([1.0]), 1e9).within
+
+
+def test_the_training_batch_is_four_images_that_differ_in_their_means():
+    image = photo_like(1, 3, 4, 5)
+    batch = training_batch(image)
+    assert batch.shape == (4, 3, 4, 5)
+    assert (batch[0] == image[0]).all()
+    assert (batch[1] == -image[0, :, :, ::-1]).all()
+    assert (batch[2:] == batch[:2, ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("a.npz", "b.params"), ("a.params", "b.safetensors"), ("a.npz", "b.npz")]
+)
+def test_a_conversion_is_verified_by_its_logits(tmp_path, source, target):
+    weights.save(draw(tiny()), tmp_path / source)
+    weights.convert(tmp_path / source, tmp_path / target)
+    assert verify_conversion(tmp_path / source, tmp_path / target).within
+    damaged = draw(tiny())
+    damaged["layer2.0.bn3.bias"] += 1e-3
+    weights.save(damaged, tmp_path / target)
+    assert not verify_conversion(tmp_path / source, tmp_path / target).within

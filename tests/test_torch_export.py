@@ -1,0 +1,78 @@
+"""What PyTorch makes of the network: TorchScript, exported programs, compiled code."""
+
+import pytest
+import torch
+
+from resnest.torch import ResNeSt, ResNeStFeatures, load_weights
+from tests.conftest import draw, tiny
+
+SPECS = [
+    tiny(),
+    tiny(output_stride=8),
+    tiny(radix=1, cardinality=2, avd_first=True),
+    tiny(avg_down=False, avd=False, deep_stem=False),
+]
+
+pytestmark = pytest.mark.parametrize("spec", SPECS, ids=["plain", "dilated", "radix 1", "strided"])
+
+
+@pytest.fixture
+def model(spec):
+    model = ResNeSt(spec, dropblock_prob=0.1).eval()
+    load_weights(model, draw(spec))
+    return model
+
+
+def images(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def close(a, b):
+    return torch.allclose(a, b, rtol=1e-5, atol=1e-5 * float(b.detach().abs().max()))
+
+
+def test_scripted_it_takes_any_size(model):
+    scripted = torch.jit.script(model)
+    for shape in ((1, 3, 64, 64), (2, 3, 47, 81)):
+        assert close(scripted(images(*shape)), model(images(*shape)))
+
+
+def test_scripted_it_trains(model):
+    scripted = torch.jit.script(model).train()
+    scripted(images(2, 3, 64, 64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in scripted.parameters())
+    with pytest.raises(torch.jit.Error, match="more than 1 value per channel"):
+        scripted(images(1, 3, 64, 64))
+
+
+def test_traced_it_takes_any_size(model):
+    traced = torch.jit.trace(model, images(1, 3, 64, 64))
+    assert close(traced(images(2, 3, 47, 81)), model(images(2, 3, 47, 81)))
+
+
+def test_exported_it_takes_any_batch_height_and_width(model):
+    open_size = torch.export.Dim("height", min=33, max=2048), torch.export.Dim("width", min=33, max=2048)
+    shapes = {"x": {0: torch.export.Dim("batch"), 2: open_size[0], 3: open_size[1]}}
+    program = torch.export.export(model, (images(2, 3, 65, 97),), dynamic_shapes=shapes).module()
+    for shape in ((1, 3, 64, 64), (3, 3, 47, 81), (2, 3, 33, 34)):
+        assert close(program(images(*shape)), model(images(*shape)))
+
+
+def test_exported_with_fixed_sizes_it_pools_with_strides(model):
+    program = torch.export.export(model, (images(1, 3, 64, 64),))
+    assert "slice" not in str(program.graph)
+    assert close(program.module()(images(1, 3, 64, 64)), model(images(1, 3, 64, 64)))
+
+
+def test_compiled_it_gives_the_same(model):
+    compiled = torch.compile(model, backend="aot_eager")
+    assert close(compiled(images(2, 3, 64, 49)), model(images(2, 3, 64, 49)))
+
+
+def test_a_backbone_can_be_scripted_and_exported(spec):
+    backbone = ResNeStFeatures(spec, out_indices=(1, 3)).eval()
+    scripted = torch.jit.script(backbone)
+    program = torch.export.export(backbone, (images(1, 3, 64, 64),)).module()
+    maps = backbone(images(1, 3, 64, 64))
+    for other in (scripted, program):
+        assert all(close(a, b) for a, b in zip(other(images(1, 3, 64, 64)), maps, strict=True))
