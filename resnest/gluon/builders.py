@@ -49,8 +49,7 @@ def create_model(
 
     `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
     4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
-    of `ResNeSt`; Gluon's `classes` and the
-    authors' `dilated` and `dilation` work too.
+    of `ResNeSt`; Gluon's `classes` and the authors' `dilated` and `dilation` work too.
 
     The name of a published segmentation network gives that, as `create_segmenter` builds it.
 
