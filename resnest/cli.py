@@ -218,3 +218,6 @@ def _parameters(spec: ResNeStSpec) -> dict[str, int]:
         if ".running_" not in name:
             parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
     return parameters
+
+
+from resnest import cli_export  # noqa: E402, F401  # they add their commands to main

@@ -25,6 +25,7 @@ from resnest.torch.builders import (
 )
 from resnest.torch.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.model import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.torch.optimize import optimize
 from resnest.torch.splat import SplitAttention
 from resnest.torch.weights import get_weights, load_weights
 
@@ -38,6 +39,7 @@ __all__ = [
     "create_model",
     "get_weights",
     "load_weights",
+    "optimize",
     "resnest14",
     "resnest26",
     "resnest50",
