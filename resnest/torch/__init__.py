@@ -23,9 +23,9 @@ from resnest.torch.builders import (
     resnest200,
     resnest269,
 )
+from resnest.torch.deploy import optimize
 from resnest.torch.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.model import Bottleneck, ResNeSt, ResNeStFeatures
-from resnest.torch.optimize import optimize
 from resnest.torch.splat import SplitAttention
 from resnest.torch.weights import get_weights, load_weights
 
