@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import resnest
+from resnest.cli_export import export
+from resnest.cli_segmentation import segment, verify_segmentation
 from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
-
-BROKEN_BOUND = 1
-
-console = Console(width=None if sys.stdout.isatty() else 100)
-errors = Console(stderr=True)
-
-
-class BadInput(click.ClickException):
-    """What the user gave cannot be used; the message is one sentence."""
-
-    exit_code = 2
-
-
-class Command(click.Command):
-    """A command whose bad input is one sentence and exit status 2, not a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except (ValueError, OSError, ImportError) as error:
-            raise BadInput(" ".join(str(error).split())) from error
-
-
-class Group(click.Group):
-    command_class = Command
+from resnest.terminal import BROKEN_BOUND, Group, console, difference_table, errors, make_table
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,10 +25,14 @@ def main() -> None:
     """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec."""
 
 
+for command in (export, segment, verify_segmentation):
+    main.add_command(command)
+
+
 @main.command("list")
 def list_command() -> None:
     """List the published networks."""
-    table = _table("model", "depths", "form", "size", "params", "MACs")
+    table = make_table("model", "depths", "form", "size", "params", "MACs")
     for name in list_models():
         spec = get_spec(name)
         cost = spec.cost(spec.image_size)
@@ -82,7 +61,7 @@ def info(name: str, size: int | None, output_stride: int) -> None:
     cost = spec.cost(size)
     aliases = "".join(f", {alias} in timm" for alias, model in ALIASES.items() if model == spec.name)
     console.print(f"[bold]{spec.name}[/]{aliases}, at {size}x{size}, output stride {output_stride}")
-    table = _table("part", "blocks", "output", "stride", "params", "MACs")
+    table = make_table("part", "blocks", "output", "stride", "params", "MACs")
     parts = {part: list(layers) for part, layers in groupby(cost.layers, key=lambda layer: _part(layer.name))}
     parameters = _parameters(spec)
     for index, (part, shape) in enumerate(cost.stages.items()):
@@ -128,7 +107,7 @@ def convert(source: Path, target: Path, dialect: str | None, verify: bool) -> No
 
         with errors.status("comparing logits"):
             row = verify_conversion(source, target)
-        console.print(_difference_table([row]))
+        console.print(difference_table([row]))
         if not row.within:
             raise click.exceptions.Exit(BROKEN_BOUND)
 
@@ -183,10 +162,10 @@ def parity(
         click.echo(json.dumps({"model": spec.name, "size": size, "dtype": dtype, "differences": report}, indent=1))
     else:
         console.print(f"[bold]{spec.name}[/] at {size}x{size} in {dtype}: PyTorch against MXNet Gluon")
-        console.print(_difference_table(stages))
+        console.print(difference_table(stages))
         if train:
             console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
-            console.print(_difference_table(_worst(step)))
+            console.print(difference_table(_worst(step)))
     if not all(row.within for row in rows):
         raise click.exceptions.Exit(BROKEN_BOUND)
 
@@ -196,23 +175,6 @@ def any_spec(name: str, output_stride: int) -> ResNeStSpec | SegmentationSpec:
     if name in SEGMENTATION_VARIANTS:
         return get_segmentation_spec(name)
     return get_spec(name, output_stride=output_stride)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-    return table
-
-
-def _difference_table(rows: list[Any]) -> Table:
-    table = _table("what", "shape", "absolute", "relative", "bound", "")
-    for row in rows:
-        verdict = "[green]same[/]" if row.within else "[red]differs[/]"
-        bound, verdict = ("", "") if row.bound is None else (f"{row.bound:.0e}", verdict)
-        shape = "x".join(map(str, row.shape))
-        table.add_row(row.name, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", bound, verdict)
-    return table
 
 
 def _worst(rows: list[Any]) -> list[Any]:
@@ -238,6 +200,3 @@ def _parameters(spec: ResNeStSpec) -> dict[str, int]:
         if ".running_" not in name:
             parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
     return parameters
-
-
-import resnest.cli_segmentation  # noqa: E402  # registers its commands, and needs `main`

@@ -14,11 +14,11 @@ from rich.progress import Progress
 
 from resnest import labels as label_maps
 from resnest import miou
-from resnest.cli import _table, console, errors, main
 from resnest.image import normalise, open_photo
 from resnest.processes import process, processes, sum_over_processes
 from resnest.segment import MODES, SCALES, Inference, Predict
 from resnest.segmentation import SegmentationSpec, get_segmentation_spec
+from resnest.terminal import Command, console, errors, make_table
 from resnest.weights import load
 from resnest.weights.segmentation_check import fit_segmentation, recognise_segmentation
 
@@ -42,7 +42,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@main.command()
+@click.command(cls=Command)
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The overlay; without it PHOTO's name with .overlay.png."
@@ -64,14 +64,14 @@ def segment(
     classes = label_maps.classes_of(spec.dataset, spec.num_classes)
     label_maps.overlay(image, found, classes, opacity).save(output)
     Image.fromarray(found).save(labels)
-    rows = _table("class", "label", "share")
+    rows = make_table("class", "label", "share")
     for number, share in label_maps.shares(found):
         rows.add_row(classes[number].name, str(number), f"{share:.1%}")
     console.print(rows)
     click.echo(f"{output}: overlay; {labels}: label map")
 
 
-@main.command("verify-segmentation")
+@click.command("verify-segmentation", cls=Command)
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("labels", type=click.Path(path_type=Path))
 @click.option(
@@ -150,7 +150,7 @@ def _recognised(path: Path, arrays: Mapping[str, np.ndarray]) -> SegmentationSpe
 
 
 def _report(spec: SegmentationSpec, scores: miou.Scores, photos: int) -> None:
-    rows = _table("class", "IoU", "accuracy")
+    rows = make_table("class", "IoU", "accuracy")
     for known, iou, accuracy in zip(
         label_maps.classes_of(spec.dataset, spec.num_classes), scores.iou, scores.accuracy, strict=True
     ):

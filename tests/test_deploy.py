@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import resnest.torch
 from resnest import ResNeStSpec
 from resnest.torch.layers import BatchNorm
 from resnest.weights import recognise, save
@@ -137,3 +138,31 @@ def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
     other = torch.from_numpy(make_input((3, 3, 71, 38)).astype(np.float64))
     with torch.no_grad():
         assert relative(program.module()(other).numpy(), deployed(other).numpy()) < 1e-12
+
+
+@pytest.mark.gluon
+def test_gluon_optimizes_for_onednn():
+    backend = Backend("gluon")
+    weights = {name: array.astype(np.float32) for name, array in draw().items()}
+    model = backend.module.create_model("resnest14", weights=weights, **TINY)
+    images = IMAGES.astype(np.float32)
+    optimized = backend.module.optimize(model, backend.array(images))
+    assert relative(backend.predict(optimized, images), backend.predict(model, images)) < 1e-5
+
+
+def test_torch_optimizes_to_a_package_that_the_next_process_loads(tmp_path):
+    weights = {name: array.astype(np.float32) for name, array in draw().items()}
+    model = resnest.torch.create_model("resnest14", weights=weights, **TINY).eval()
+    images = torch.from_numpy(IMAGES.astype(np.float32))
+    with torch.no_grad():
+        expected = model(images).numpy()
+    compiled = resnest.torch.optimize(model, images, tmp_path / "tiny.pt2")
+    assert relative(compiled(images).numpy(), expected) < 1e-5
+    loaded = torch._inductor.aoti_load_package(str(tmp_path / "tiny.pt2"))
+    assert relative(loaded(images.to(memory_format=torch.channels_last)).numpy(), expected) < 1e-5
+
+
+def test_a_package_has_its_own_suffix(tmp_path):
+    model = resnest.torch.create_model("resnest14", **TINY)
+    with pytest.raises(ValueError, match=r"does not end with \.pt2"):
+        resnest.torch.optimize(model, torch.zeros(1, 3, 64, 64), tmp_path / "tiny.pt")

@@ -17,6 +17,7 @@ from resnest.gluon.builders import (
     resnest200,
     resnest269,
 )
+from resnest.gluon.deploy import optimize
 from resnest.gluon.dropblock import DropBlock, DropBlockScheduler
 from resnest.gluon.model import Bottleneck, ResNeSt, ResNeStFeatures
 from resnest.gluon.segmentation import Segmenter, create_segmenter
@@ -36,6 +37,7 @@ __all__ = [
     "get_model",
     "get_weights",
     "load_weights",
+    "optimize",
     "resnest14",
     "resnest26",
     "resnest50",

@@ -1,4 +1,4 @@
-"""The deploy form of an MXNet Gluon model."""
+"""The deploy form of an MXNet Gluon model, and the fastest way to run it on a CPU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from resnest.blocks import NORM_EPS
+from resnest.gluon._mxnet import mx
 from resnest.gluon.model import ResNeSt, ResNeStFeatures
 from resnest.gluon.weights import get_weights, load_weights
 from resnest.weights.fold import in_form_of
@@ -31,3 +32,17 @@ def deploy(model: ResNeSt) -> ResNeSt:
     eps = NORM_EPS if model.spec.deploy else model.bn1._kwargs["eps"]
     load_weights(deployed, in_form_of(spec, weights, eps=eps), ctx=like.list_ctx())
     return deployed
+
+
+def optimize(model: ResNeSt, example: Any) -> ResNeSt:
+    """A hybridized deploy form of `model`, for images of the shape of `example`, (N, C, H, W), on a CPU.
+
+    MXNet's oneDNN backend puts ReLUs and residual adds into the convolutions before them and lays
+    out each weight once as the processor wants it; memory is planned once. Raises
+    ValueError where MXNet was built without oneDNN.
+    """
+    if not mx.runtime.Features().is_enabled("MKLDNN"):
+        raise ValueError("this MXNet was built without oneDNN: hybridize model.deploy() instead of optimizing it")
+    optimized = deploy(model)
+    optimized.optimize_for(example, backend="MKLDNN", static_alloc=True, static_shape=True)
+    return optimized

@@ -52,14 +52,7 @@ class SplitAttention(mx.gluon.HybridBlock):
         gap = F.sum(F.reshape(self.gap(x), (0, self.radix, -1, 1, 1)), axis=1)  # (N, C, 1, 1)
         attention = self.fc2(self.drop(self.relu(self.bn1(self.fc1(gap)))))
         weights = radix_softmax(F, attention, self.radix, self.cardinality)  # (N, R * C, 1, 1)
-        x = F.broadcast_mul(x, weights)
-        splits = [
-            F.slice_axis(x, axis=1, begin=r * self.channels, end=(r + 1) * self.channels) for r in range(self.radix)
-        ]
-        out = splits[0]
-        for split in splits[1:]:
-            out = out + split
-        return out
+        return weighted_sum(F, x, weights, self.radix, self.channels)
 
 
 def radix_softmax(F: Any, attention: Any, radix: int, cardinality: int) -> Any:
@@ -67,3 +60,16 @@ def radix_softmax(F: Any, attention: Any, radix: int, cardinality: int) -> Any:
     weights = F.swapaxes(F.reshape(attention, (0, cardinality, radix, -1)), 1, 2)  # (N, R, K, C / K)
     weights = F.sigmoid(weights) if radix == 1 else F.softmax(weights, axis=1)
     return F.reshape(weights, (0, -1, 1, 1))
+
+
+def weighted_sum(F: Any, x: Any, weights: Any, radix: int, channels: int) -> Any:
+    """The splits of x, (N, R * C, H, W), times their weights, (N, R * C, 1, 1), added up: (N, C, H, W)."""
+    bounds = [(r * channels, (r + 1) * channels) for r in range(radix)]
+    splits = [F.slice_axis(x, axis=1, begin=begin, end=end) for begin, end in bounds]
+    weights = [F.slice_axis(weights, axis=1, begin=begin, end=end) for begin, end in bounds]
+    if radix == 2:  # two weights that add up to 1: one multiplication instead of two
+        return splits[1] + F.broadcast_mul(splits[0] - splits[1], weights[0])
+    out = F.broadcast_mul(splits[0], weights[0])
+    for r in range(1, radix):
+        out = out + F.broadcast_mul(splits[r], weights[r])
+    return out

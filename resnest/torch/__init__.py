@@ -23,6 +23,7 @@ from resnest.torch.builders import (
     resnest200,
     resnest269,
 )
+from resnest.torch.deploy import optimize
 from resnest.torch.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.model import Bottleneck, ResNeSt, ResNeStFeatures
 from resnest.torch.segmentation import Segmenter, create_segmenter
@@ -41,6 +42,7 @@ __all__ = [
     "create_segmenter",
     "get_weights",
     "load_weights",
+    "optimize",
     "resnest14",
     "resnest26",
     "resnest50",

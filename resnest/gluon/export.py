@@ -1,0 +1,32 @@
+"""MXNet's own file format: a symbol and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from resnest.gluon._mxnet import mx
+from resnest.gluon.model import ResNeSt
+from resnest.gluon.weights import load_weights
+from resnest.spec import ResNeStSpec
+
+SYMBOL, PARAMS = "-symbol.json", "-0000.params"
+
+
+def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, format: str = "mxnet") -> None:
+    """Write `...-symbol.json` at `path` and `...-0000.params` beside it."""
+    model = ResNeSt(spec, prefix="")
+    load_weights(model, weights)
+    model.hybridize()
+    side = spec.minimum_size + 31
+    model(mx.nd.zeros((1, spec.in_channels, side, side)))  # the graph is traced when it first runs
+    model.export(str(path).removesuffix(SYMBOL))
+
+
+def read(path: Path, format: str = "mxnet") -> Callable[[np.ndarray], np.ndarray]:
+    """What the symbol at `path` predicts."""
+    stem = str(path).removesuffix(SYMBOL)
+    model = mx.gluon.SymbolBlock.imports(stem + SYMBOL, ["data"], stem + PARAMS)
+    return lambda images: model(mx.nd.array(images, dtype=images.dtype)).asnumpy()

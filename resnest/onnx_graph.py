@@ -1,0 +1,194 @@
+"""A network as an ONNX graph, straight from its spec and weights, without PyTorch or MXNet.
+
+Written here and not traced by a framework's exporter, so that batch, height and width are
+open, poolings keep their strides, and split attention is put the way a runtime likes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import resnest
+from resnest.blocks import NORM_EPS, NORM_TENSORS, STEM_POOL, BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec
+from resnest.spec import ResNeStSpec
+from resnest.weights.check import check
+
+OPSET = 17
+"""The newest that every onnxruntime since 1.12 reads."""
+
+IR_VERSION = 8
+
+
+def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
+    """The `onnx.ModelProto` from `image`, (batch, channels, height, width), to `logits`, (batch, classes).
+
+    Without a classifier the output is the pooled features, (batch, channels). Raises ValueError
+    for weights that are not the spec's own, and ImportError without onnx.
+    """
+    onnx = import_onnx()
+    check({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
+    graph = _Graph(onnx, weights)
+    x = "image"
+    for layer in spec.stem():
+        x = graph.relu(graph.layer(x, layer))
+    x = graph.pool("MaxPool", "maxpool", x, STEM_POOL)
+    for block in spec.blocks():
+        x = _block(graph, x, block)
+    x = graph.node("Flatten", "flatten", graph.node("GlobalAveragePool", "avgpool", x))
+    if spec.num_classes:
+        x = graph.node("Gemm", "fc", x, graph.tensor("fc.weight"), graph.tensor("fc.bias"), transB=1)
+    graph.node("Identity", "logits", x)
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(next(iter(weights.values())).dtype)
+    value = onnx.helper.make_tensor_value_info
+    proto = onnx.helper.make_graph(
+        graph.nodes,
+        spec.name,
+        [value("image", dtype, ["batch", spec.in_channels, "height", "width"])],
+        [value("logits", dtype, ["batch", spec.num_classes or spec.feature_channels[-1]])],
+        graph.initializers,
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(
+        proto,
+        opset_imports=opsets,
+        ir_version=IR_VERSION,
+        producer_name="resnest",
+        producer_version=resnest.__version__,
+    )
+    onnx.helper.set_model_props(model, {"model": spec.name, "deploy": str(spec.deploy).lower()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def import_onnx() -> Any:
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"ONNX files need onnx, and {error.name} is not installed: pip install 'resnest[export]'"
+        ) from error
+    return onnx
+
+
+def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
+    conv1, _, _, _, conv3, *projection = block.layers()
+    shortcut = x
+    if block.projection_pool is not None:
+        shortcut = graph.pool("AveragePool", f"{block.name}.downsample.0", shortcut, block.projection_pool)
+    for layer in projection:
+        shortcut = graph.layer(shortcut, layer)
+    x = graph.relu(graph.layer(x, conv1))
+    x = graph.pool("AveragePool", f"{block.name}.pool_before", x, block.pool_before)
+    x = _split_attention(graph, x, block.attention, f"{block.name}.conv2")
+    x = graph.pool("AveragePool", f"{block.name}.pool_after", x, block.pool_after)
+    return graph.relu(graph.node("Add", f"{block.name}.add", graph.layer(x, conv3), shortcut))
+
+
+def _split_attention(graph: _Graph, x: str, splat: SplitAttentionSpec, name: str) -> str:
+    conv, fc1, fc2 = splat.layers(name)
+    x = graph.relu(graph.layer(x, conv))  # (N, R * C, H, W)
+    gap = graph.node("GlobalAveragePool", f"{name}.gap", x)
+    gap = graph.reshape(f"{name}.gap.split", gap, (0, splat.radix, -1, 1))
+    gap = graph.node("ReduceSum", f"{name}.gap.sum", gap, graph.numbers(f"{name}.gap.axes", [1]), keepdims=0)
+    gap = graph.reshape(f"{name}.gap.pixel", gap, (0, -1, 1, 1))  # (N, C, 1, 1)
+    attention = graph.layer(graph.relu(graph.layer(gap, fc1)), fc2)
+    weights = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
+    weights = graph.node("Transpose", f"{name}.radix", weights, perm=[0, 2, 1, 3])  # (N, R, K, C / K)
+    if splat.radix == 1:
+        weights = graph.node("Sigmoid", f"{name}.weights", weights)
+    else:
+        weights = graph.node("Softmax", f"{name}.weights", weights, axis=1)
+    weights = graph.reshape(f"{name}.weights.pixel", weights, (0, -1, 1, 1))  # (N, R * C, 1, 1)
+    out = graph.node("Mul", f"{name}.weighed", x, weights)
+    if splat.radix == 1:
+        return out
+    splits = graph.split(f"{name}.split", out, splat.radix)
+    return graph.node("Sum", f"{name}.sum", *splits)
+
+
+class _Graph:
+    """Nodes and tensors as they are added; a node's output is called by its name."""
+
+    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray]):
+        self.onnx = onnx
+        self.weights = weights
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def tensor(self, name: str, array: np.ndarray | None = None) -> str:
+        """A constant called `name`; without an array it is the weight of that name."""
+        array = self.weights[name] if array is None else array
+        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def numbers(self, name: str, values: list[int]) -> str:
+        return self.tensor(name, np.array(values, np.int64))
+
+    def reshape(self, name: str, x: str, shape: tuple[int, ...]) -> str:
+        return self.node("Reshape", name, x, self.numbers(f"{name}.shape", list(shape)))
+
+    def split(self, name: str, x: str, parts: int) -> list[str]:
+        outputs = [f"{name}.{part}" for part in range(parts)]
+        self.nodes.append(self.onnx.helper.make_node("Split", [x], outputs, name=name, axis=1))
+        return outputs
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", f"{x}.relu", x)
+
+    def layer(self, x: str, layer: Layer) -> str:
+        """A convolution, and its batch norm where it has one."""
+        conv: ConvSpec = layer.conv
+        inputs = [x, self.tensor(f"{layer.name}.weight")]
+        if conv.bias:
+            inputs.append(self.tensor(f"{layer.name}.bias"))
+        x = self.node(
+            "Conv",
+            layer.name,
+            *inputs,
+            kernel_shape=[conv.kernel_size] * 2,
+            strides=[conv.stride] * 2,
+            dilations=[conv.dilation] * 2,
+            pads=[conv.padding] * 4,
+            group=conv.groups,
+        )
+        if layer.norm is None:
+            return x
+        norm = [self.tensor(f"{layer.norm}.{tensor}") for tensor in NORM_TENSORS]
+        return self.node("BatchNormalization", layer.norm, x, *norm, epsilon=NORM_EPS)
+
+    def pool(self, kind: str, name: str, x: str, pool: PoolSpec | None) -> str:
+        if pool is None or pool.kernel_size == 1:
+            return x
+        attributes: dict[str, Any] = {"ceil_mode": int(pool.ceil_mode)}
+        if kind == "AveragePool":
+            attributes["count_include_pad"] = int(pool.count_include_pad)
+        window = {"kernel_shape": [pool.kernel_size] * 2, "strides": [pool.stride] * 2, "pads": [pool.padding] * 4}
+        return self.node(kind, name, x, **window, **attributes)
+
+
+def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, format: str = "onnx") -> None:
+    import_onnx().save(build(spec, weights), path)
+
+
+def read(path: Path, format: str = "onnx") -> Callable[[np.ndarray], np.ndarray]:
+    """What the file at `path` predicts in onnxruntime."""
+    session = import_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits"], {"image": images})[0]
+
+
+def import_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"running ONNX files needs onnxruntime, and {error.name} is not installed: pip install 'resnest[export]'"
+        ) from error
+    return onnxruntime

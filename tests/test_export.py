@@ -1,0 +1,101 @@
+"""Exported files predict what the model does, whatever the batch and the size."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from resnest import ResNeStSpec
+from resnest.cli import main
+from resnest.export import FORMATS, export, suffix
+from resnest.weights import save
+from resnest.weights.fold import fold
+from resnest.weights.recipe import make_weight
+
+FORMS = [
+    {},
+    {"radix": 1, "cardinality": 2},
+    {"radix": 4, "avd_first": True, "output_stride": 8},
+    {"deep_stem": False, "avg_down": False, "num_classes": 0},
+]
+
+
+def tiny(**changes) -> ResNeStSpec:
+    return ResNeStSpec("tiny", (1, 2, 1, 1), **{"bottleneck_width": 8, "stem_width": 4, "num_classes": 5, **changes})
+
+
+def draw(spec: ResNeStSpec) -> dict[str, np.ndarray]:
+    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
+
+
+@pytest.mark.parametrize("deploy", [False, True], ids=["training form", "deploy form"])
+@pytest.mark.parametrize("changes", FORMS)
+def test_an_onnx_file_predicts_what_the_model_does_at_any_batch_and_size(tmp_path, changes, deploy):
+    weights = draw(tiny(**changes))
+    rows = export(tiny(**changes, deploy=deploy), weights, tmp_path / "tiny.onnx", "onnx")
+    assert len(rows) == 2
+    assert all(row.within for row in rows)
+
+
+@pytest.mark.parametrize("deploy", [False, True], ids=["training form", "deploy form"])
+@pytest.mark.parametrize("format", [format for format in FORMATS if format != "onnx"])
+def test_a_framework_file_predicts_what_the_model_does(tmp_path, format, deploy):
+    rows = export(tiny(deploy=deploy), draw(tiny()), tmp_path / f"tiny{suffix(format)}", format)
+    assert all(row.within for row in rows)
+
+
+def test_an_onnx_graph_has_open_sizes_strided_poolings_and_says_what_it_is(tmp_path):
+    import onnx
+
+    spec = tiny(deploy=True)
+    export(spec, draw(tiny()), tmp_path / "tiny.onnx", "onnx")
+    model = onnx.load(tmp_path / "tiny.onnx")
+    assert [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [
+        "batch",
+        3,
+        "height",
+        "width",
+    ]
+    pools = [node for node in model.graph.node if node.op_type in ("MaxPool", "AveragePool")]
+    strides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "strides"]
+    assert strides == [2] * len(pools)
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+    assert {prop.key: prop.value for prop in model.metadata_props} == {"model": "tiny", "deploy": "true"}
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "complaint"),
+    [("onnx", "tiny.pt", "does not end with .onnx"), ("tflite", "tiny.tflite", "there is no export format 'tflite'")],
+)
+def test_a_wrong_format_or_suffix_is_one_sentence(tmp_path, format, name, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        export(tiny(), draw(tiny()), tmp_path / name, format)
+
+
+@pytest.fixture
+def small_file(tmp_path):
+    """Weights of a tiny network that the command can be told the name of."""
+    spec = ResNeStSpec("resnest14", (1, 1, 1, 1), num_classes=3)
+    save(fold(draw(spec)), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_the_command_writes_int8_calibrated_on_photos_and_says_its_error(tmp_path, small_file):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).resize((260, 260)).save(photos / f"{number}.png")
+    command = ["export", "resnest14", "--format", "onnx", "--weights", small_file, "--int8", photos]
+    result = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "net.onnx")])
+    assert result.exit_code == 0, result.output
+    assert "deploy form" in result.output
+    assert "over 2 photos" in result.output
+    assert (tmp_path / "net-int8.onnx").stat().st_size < 0.4 * (tmp_path / "net.onnx").stat().st_size
+
+
+def test_the_command_refuses_int8_without_photos_or_onnx(tmp_path, small_file):
+    command = ["export", "resnest14", "--weights", str(small_file), "--int8", str(tmp_path / "none")]
+    result = CliRunner().invoke(main, [*command, "--format", "torchscript"])
+    assert result.exit_code == 2
+    assert "--int8 goes with --format onnx" in result.output
