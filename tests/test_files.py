@@ -137,10 +137,18 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     for name in ("bomb.zip", "bomb.npz"):
 
         def load(path=tmp_path / name):
-            with pytest.raises(ValueError, match="taken for a zip bomb"):
+            with pytest.raises(ValueError, match="taken for a bomb"):
                 weights.load(path)
 
         assert peak_of(load) < 4 << 20
+
+
+def test_a_tensor_that_repeats_a_few_bytes_without_end_is_refused(tmp_path):
+    torch.save({"conv1.0.weight": torch.ones(1).expand(1 << 20, 1 << 20)}, tmp_path / "a.pth")
+    torch.save({str(number): tensor for number, tensor in enumerate([torch.ones(1 << 12)] * 5000)}, tmp_path / "b.pth")
+    for name in ("a.pth", "b.pth"):
+        with pytest.raises(ValueError, match=rf"{name}: .*taken for a bomb"):
+            weights.load(tmp_path / name)
 
 
 def test_a_zip_of_countless_files_is_refused_before_they_are_listed(tmp_path):
