@@ -1,5 +1,6 @@
 # make parity   both backends on a photo, stage by stage
 # make test     the whole test suite
+# make test-peers  the toolboxes that use ResNeSt, in an environment of their own: Python 3.11
 # make check    lint, format check, types
 # make venv     only the environment that these run in
 # PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
@@ -10,7 +11,10 @@ BACKENDS := $(shell $(PYTHON) -c 'import sys; print("torch,gluon" if sys.version
 BIN := .venv/bin
 READY := .venv/ready-$(VERSION)
 
-.PHONY: parity test check venv lock
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/ready-$(VERSION)
+
+.PHONY: parity test test-peers check venv lock
 .DELETE_ON_ERROR:
 
 parity: venv
@@ -19,6 +23,9 @@ parity: venv
 
 test: venv
 	$(BIN)/pytest --numprocesses auto --dist worksteal --backends $(BACKENDS)
+
+test-peers: $(PEERS_READY)
+	$(PEERS)/bin/pytest peers
 
 check: venv
 	$(BIN)/ruff check .
@@ -32,6 +39,13 @@ $(READY): requirements-dev.txt pyproject.toml setup.cfg
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+$(PEERS_READY): peers/requirements.txt pyproject.toml setup.cfg
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/pip install --quiet --upgrade pip
+	$(PEERS)/bin/pip install --quiet --requirement peers/requirements.txt
+	$(PEERS)/bin/pip install --quiet --editable .
 	touch $@
 
 # Pin every package that development needs, for all supported interpreters at once.

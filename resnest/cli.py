@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import resnest
+from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
 
 BROKEN_BOUND = 1
@@ -98,6 +99,19 @@ def info(name: str, size: int | None, output_stride: int) -> None:
 
 
 @main.command()
+@click.argument("name")
+@click.option(
+    "--source", help="Whose weights: authors-torch, timm or authors-gluon; without it the first that has them."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder to keep files in.  [default: ~/.cache/resnest]")
+def download(name: str, source: str | None, root: Path | None) -> None:
+    """Download published weights of the network NAME, unless they are there, and print where they are."""
+    from resnest.weights import pretrained
+
+    click.echo(pretrained.download(name, source, root=root))
+
+
+@main.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--dialect", help="Names to write; without it Gluon's for .params and PyTorch's for the others.")
@@ -145,11 +159,10 @@ def parity(
     from resnest.image import load_image
     from resnest.weights import load, recognise
 
-    spec = get_spec(name, output_stride=output_stride)
+    spec = any_spec(name, output_stride)
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     pixels = load_image(image, size).astype(dtype)
-    check.backends()
     with errors.status("") as status:
 
         def progress(step: str) -> None:
@@ -176,6 +189,13 @@ def parity(
             console.print(_difference_table(_worst(step)))
     if not all(row.within for row in rows):
         raise click.exceptions.Exit(BROKEN_BOUND)
+
+
+def any_spec(name: str, output_stride: int) -> ResNeStSpec | SegmentationSpec:
+    """The spec of any published network; one for segmentation has an output stride of its own."""
+    if name in SEGMENTATION_VARIANTS:
+        return get_segmentation_spec(name)
+    return get_spec(name, output_stride=output_stride)
 
 
 def _table(*columns: str) -> Table:
@@ -208,8 +228,8 @@ def _worst(rows: list[Any]) -> list[Any]:
 
 def _part(name: str) -> str:
     """Which part of the network the layer or tensor called `name` is in."""
-    first = name.partition(".")[0]
-    return "stem" if first in ("conv1", "bn1") else first
+    first = name.removeprefix("backbone.").partition(".")[0]
+    return "stem" if first in ("conv1", "bn1", "stem") else first
 
 
 def _parameters(spec: ResNeStSpec) -> dict[str, int]:
@@ -218,3 +238,6 @@ def _parameters(spec: ResNeStSpec) -> dict[str, int]:
         if ".running_" not in name:
             parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
     return parameters
+
+
+import resnest.cli_segmentation  # noqa: E402  # registers its commands, and needs `main`

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from resnest.blocks import BlockSpec, ConvSpec, Layer, PoolSpec
-from resnest.spec import STEM_POOL, ResNeStSpec
+from resnest.blocks import STEM_POOL, BlockSpec, ConvSpec, Layer, PoolSpec
+from resnest.heads import FINE
+
+if TYPE_CHECKING:  # they read this module
+    from resnest.segmentation import SegmentationSpec
+    from resnest.spec import ResNeStSpec
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -140,6 +144,27 @@ def cost(spec: ResNeStSpec, height: int, width: int) -> Cost:
     return Cost(height, width, sum(map(prod, trained)), stages, tuple(layers))
 
 
+def segmentation_cost(spec: SegmentationSpec, height: int, width: int) -> Cost:
+    """The cost of predicting one image of `height` x `width` pixels, up to the logits.
+
+    Raises ValueError where the image is too small for the network.
+    """
+    backbone = cost(spec.backbone, height, width)
+    layers = [replace(row, name=spec.backbone_name(row.name)) for row in backbone.layers if row.name != "avgpool"]
+    sizes = {0: backbone.stages["layer4"][1:], FINE: backbone.stages["layer1"][1:]}
+    head = spec.decode_head
+    for unit in head.units():
+        size = sizes.get(unit.scale, (unit.scale, unit.scale))
+        if unit.scale > 0:
+            layers.append(_adaptive_pool(f"decode_head.{unit.name}", head.in_channels, sizes[0], size))
+        for layer in unit.layers("decode_head"):
+            layers += _convolution(layer, size)
+    layers += _convolution(next(head.layers("decode_head")), sizes[head.classifier_scale])
+    trained = (shape for name, shape in spec.tensors().items() if ".running_" not in name)
+    logits = (spec.num_classes, *sizes[head.classifier_scale])
+    return Cost(height, width, sum(map(prod, trained)), backbone.stages | {"logits": logits}, tuple(layers))
+
+
 def _block(block: BlockSpec, size: Size) -> Iterator[LayerCost]:
     """The block's layers; the last one puts out the block's own shape."""
     conv1, splits, fc1, fc2, conv3, *projection = block.layers()
@@ -174,6 +199,11 @@ def _convolution(layer: Layer, size: Size) -> Iterator[LayerCost]:
 
 def _pool(name: str, channels: int, size: Size, pool: PoolSpec) -> LayerCost:
     return LayerCost(name, "pool", (channels, *_pooled(size, pool)), channels * prod(size))
+
+
+def _adaptive_pool(name: str, channels: int, before: Size, after: Size) -> LayerCost:
+    kind: Kind = "global_pool" if after == (1, 1) else "pool"
+    return LayerCost(f"{name}.pool", kind, (channels, *after), channels * prod(before))
 
 
 def _convolved(size: Size, conv: ConvSpec) -> Size:

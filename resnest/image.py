@@ -29,9 +29,14 @@ def load_image(path: str | os.PathLike | None, size: int) -> np.ndarray:
     if path is None:
         with as_file(files("resnest") / "data" / "chelsea.jpg") as sample:
             return load_image(sample, size)
+    return prepare(open_photo(path), size)
+
+
+def open_photo(path: str | os.PathLike) -> Image.Image:
+    """The photo at `path`, upright and in RGB. Raises FileNotFoundError, and ValueError for a file that is no photo."""
     try:
         with Image.open(path) as image:
-            return prepare(image, size)
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no photo {path}") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's words for a broken file
@@ -45,6 +50,11 @@ def prepare(image: Image.Image, size: int) -> np.ndarray:
     left, top = (image.width - side) / 2, (image.height - side) / 2
     resample = Image.Resampling.BICUBIC if size >= BICUBIC_FROM else Image.Resampling.BILINEAR
     square = image.resize((size, size), resample, box=(left, top, left + side, top + side))
-    pixels = np.asarray(square, np.float32) / 255  # (size, size, 3)
+    return normalise(square)
+
+
+def normalise(image: Image.Image) -> np.ndarray:
+    """An RGB image of any size as float32 (1, 3, H, W), with the mean and spread of ImageNet taken away."""
+    pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
     normalised = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from resnest import weights as weight_files
 from resnest.blocks import NORM_MOMENTUM
 from resnest.image import load_image
+from resnest.segmentation import SegmentationSpec
 from resnest.spec import ResNeStSpec
 from resnest.weights.recipe import make_weight
 
@@ -27,6 +29,11 @@ ReLU in one backend and not in the other, and its whole gradient comes or goes w
 
 STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 """MXNet keeps the momentum of a batch norm in float32, in any dtype."""
+
+SEGMENTATION_BOUND = {"float64": 1e-12, "float32": 5e-6}
+"""The same of a segmentation network's logits, which come out of longer sums."""
+
+Spec = ResNeStSpec | SegmentationSpec
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""
@@ -59,13 +66,13 @@ def difference(name: str, a: np.ndarray, b: np.ndarray, bound: float | None, sca
     return Difference(name, b.shape, absolute, absolute / size if size else absolute, bound)
 
 
-def draw_weights(spec: ResNeStSpec) -> dict[str, np.ndarray]:
+def draw_weights(spec: Spec) -> dict[str, np.ndarray]:
     """Float32 weights that depend on nothing but the tensors' names and shapes."""
     return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def compare_stages(
-    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
+    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
 ) -> list[Difference]:
     """PyTorch against Gluon at the stem, at each stage and at the logits, for (N, C, H, W) images of either dtype."""
     spec.check_size(*images.shape[2:])
@@ -75,19 +82,27 @@ def compare_stages(
     progress("MXNet Gluon")
     theirs = gluon.run_stages(spec, weights, images)
     names = ["stem", *(f"layer{stage}" for stage in range(1, len(ours) - 1)), "logits"]
-    bound = STAGE_BOUND[images.dtype.name]
-    return [difference(name, a, b, bound) for name, a, b in zip(names, ours, theirs, strict=True)]
+    dtype = images.dtype.name
+    bounds = [STAGE_BOUND[dtype]] * (len(names) - 1) + [_logits_bound(spec, dtype)]
+    return [difference(*row) for row in zip(names, ours, theirs, bounds, strict=True)]
+
+
+def _logits_bound(spec: Spec, dtype: str) -> float:
+    return (SEGMENTATION_BOUND if isinstance(spec, SegmentationSpec) else STAGE_BOUND)[dtype]
 
 
 def compare_training(
-    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
+    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
 ) -> list[Difference]:
     """PyTorch against Gluon in one training step: the loss, every gradient, every running statistic.
 
+    Segmentation heads drop nothing here: no two frameworks draw the same random numbers.
     A gradient's difference is relative to the largest gradient of its tensor; that of a bias
     before a batch norm, which is zero but for rounding, to the largest of its convolution.
     """
     spec.check_size(*images.shape[2:])
+    if isinstance(spec, SegmentationSpec):
+        spec = dataclasses.replace(spec, dropout=0.0)
     labels = np.arange(len(images)) % spec.num_classes
     torch, gluon = backends()
     progress("PyTorch, one training step")
@@ -107,11 +122,15 @@ def compare_training(
 
 
 def _unbiased(
-    spec: ResNeStSpec, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], shape: tuple[int, ...]
+    spec: Spec, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """MXNet's running statistics as PyTorch keeps them: with the unbiased estimate of the batch's variance."""
     images, _, height, width = shape
-    norms = {layer.name: layer.shape for layer in spec.cost(height, width).layers if layer.kind == "norm"}
+    cost = spec.cost(height, width)
+    norms = {layer.name: layer.shape for layer in cost.layers if layer.kind == "norm"}
+    if isinstance(spec, SegmentationSpec) and spec.auxiliary_head is not None:  # it runs in training only
+        layers = spec.auxiliary_head.layers("auxiliary_head")
+        norms |= {layer.norm: cost.stages["layer3"] for layer in layers if layer.norm}
     brought = dict(after)
     for norm, (_, *pixels) in norms.items():
         name = f"{norm}.running_var"
@@ -122,8 +141,14 @@ def _unbiased(
 
 
 def training_batch(image: np.ndarray) -> np.ndarray:
-    """A batch of four out of one image (1, C, H, W): itself, mirrored, upside down, and both."""
-    return np.ascontiguousarray(np.concatenate([image[:, :, ::y, ::x] for y in (1, -1) for x in (1, -1)]))
+    """A batch of four out of one image (1, C, H, W): itself, its mirrored negative, and both with the colours reversed.
+
+    Inside split attention a batch norm sees one pooled value of each image. Four that are nearly
+    equal, as reflections or noise would give, have a variance near zero, and dividing by that
+    would enlarge the rounding of both backends instead of comparing them.
+    """
+    pair = np.concatenate([image, -image[..., ::-1]])
+    return np.ascontiguousarray(np.concatenate([pair, pair[:, ::-1]]))
 
 
 def verify_conversion(source: str | os.PathLike, target: str | os.PathLike, size: int = 128) -> Difference:
@@ -133,9 +158,10 @@ def verify_conversion(source: str | os.PathLike, target: str | os.PathLike, size
     for path in (source, target):
         weights = weight_files.load(path)
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
-        backend = dict(zip(("torch", "gluon"), backends()))[weight_files.dialect_of(path)]
+        torch, gluon = backends()
+        backend = gluon if weight_files.dialect_of(path) == "gluon" else torch
         logits.append(backend.run_stages(spec, weights, np.resize(image, (1, spec.in_channels, size, size)))[-1])
-    return difference("logits", logits[1], logits[0], STAGE_BOUND["float32"])
+    return difference("logits", logits[1], logits[0], _logits_bound(spec, "float32"))
 
 
 def backends() -> tuple[ModuleType, ModuleType]:

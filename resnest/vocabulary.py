@@ -21,6 +21,12 @@ TIMM = {
 }
 """timm's words for ours."""
 
+_SIGNATURE = ("pretrained", "root", "weights", "features_only", "out_indices")
+"""Words that `create_model` itself takes, in both backends."""
+
+NORM_OPTIONS = ("norm_layer", "norm_kwargs", "use_global_stats", "last_gamma")
+"""Options that a network in deploy form has no use for."""
+
 _DILATION = {1: 32, 2: 16, 4: 8}
 """The authors' `dilation` -> output stride."""
 
@@ -34,12 +40,16 @@ def sort_arguments(
     Raises TypeError for a word that is not known, or for saying one thing twice.
     """
     fields = [field.name for field in dataclasses.fields(ResNeStSpec) if field.name != "name"]
-    known = [*fields, *options, "dilated", "dilation"]
+    known = [*fields, *options, *_SIGNATURE, "dilated", "dilation"]
     for word in arguments:
         if word in elsewhere or word not in known:
             raise TypeError(unexpected(function, word, known, elsewhere))
     changes = {word: value for word, value in arguments.items() if word in fields}
     chosen = {word: value for word, value in arguments.items() if word in options}
+    if changes.get("deploy"):
+        for word in chosen:
+            if word in NORM_OPTIONS:
+                raise TypeError(f"{function} has no norms with deploy=True, so {word} has nothing to work on")
     stride = _output_stride(arguments.get("dilated", False), arguments.get("dilation", 1))
     if stride is not None and changes.setdefault("output_stride", stride) != stride:
         raise TypeError(

@@ -50,7 +50,10 @@ def test_both_backends_have_the_same_surface():
     assert set(resnest.torch.__all__) <= set(resnest.gluon.__all__)
 
 
-@pytest.mark.parametrize(("package", "framework", "name"), [("torch", "torch", "PyTorch"), ("gluon", "mxnet", "MXNet")])
+@pytest.mark.parametrize(
+    ("package", "framework", "name"),
+    [("torch", "torch", "PyTorch"), pytest.param("gluon", "mxnet", "MXNet", marks=pytest.mark.gluon)],
+)
 def test_a_missing_framework_is_one_sentence_that_says_what_to_install(package, framework, name):
     run = run_without([framework], f"import resnest.{package}")
     last = run.stderr.strip().splitlines()[-1]

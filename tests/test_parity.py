@@ -88,12 +88,13 @@ def test_a_difference_is_relative_to_the_largest_value():
     assert not difference("x", np.array([np.nan]), np.array([1.0]), 1e9).within
 
 
-def test_the_training_batch_is_the_image_and_its_reflections():
+def test_the_training_batch_is_four_images_that_differ_in_their_means():
     image = photo_like(1, 3, 4, 5)
     batch = training_batch(image)
     assert batch.shape == (4, 3, 4, 5)
     assert (batch[0] == image[0]).all()
-    assert (batch[3] == image[0, :, ::-1, ::-1]).all()
+    assert (batch[1] == -image[0, :, :, ::-1]).all()
+    assert (batch[2:] == batch[:2, ::-1]).all()
 
 
 @pytest.mark.parametrize(

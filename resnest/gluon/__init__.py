@@ -19,6 +19,7 @@ from resnest.gluon.builders import (
 )
 from resnest.gluon.dropblock import DropBlock, DropBlockScheduler
 from resnest.gluon.model import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.gluon.segmentation import Segmenter, create_segmenter
 from resnest.gluon.splat import SplitAttention
 from resnest.gluon.weights import get_weights, load_weights
 
@@ -28,8 +29,10 @@ __all__ = [
     "DropBlockScheduler",
     "ResNeSt",
     "ResNeStFeatures",
+    "Segmenter",
     "SplitAttention",
     "create_model",
+    "create_segmenter",
     "get_model",
     "get_weights",
     "load_weights",

@@ -16,7 +16,7 @@ if int(numpy.__version__.split(".")[0]) >= 2:
         f"resnest.gluon needs NumPy below 2, because MXNet does, and found {numpy.__version__}: {INSTALL}"
     )
 if "bool" not in vars(numpy):
-    numpy.bool = numpy.bool_  # type: ignore[attr-defined]  # the very name that is missing
+    vars(numpy)["bool"] = numpy.bool_
 
 try:
     import mxnet as mx

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from resnest.gluon._mxnet import mx
 from resnest.gluon.model import ResNeSt
-from resnest.gluon.weights import get_weights, load_weights
+from resnest.gluon.segmentation import Segmenter
+from resnest.gluon.weights import canonical_names, get_weights, load_weights
+from resnest.segmentation import AUXILIARY_WEIGHT, SegmentationSpec
 from resnest.spec import ResNeStSpec
-from resnest.weights.naming import DIALECTS
+
+Spec = ResNeStSpec | SegmentationSpec
 
 
-def run_stages(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+def run_stages(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
     model = _model(spec, weights, images)
     x = mx.nd.array(images, dtype=images.dtype)
@@ -21,24 +25,38 @@ def run_stages(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.
 
 
 def run_training_step(
-    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
+    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step."""
+    """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step.
+
+    A label is its image's, for a segmentation network that of all pixels.
+    """
     model = _model(spec, weights, images)
-    cross_entropy = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     with mx.autograd.record():
-        logits = model(mx.nd.array(images, dtype=images.dtype))
-        loss = cross_entropy(logits, mx.nd.array(labels, dtype=images.dtype)).mean()
+        output = model(mx.nd.array(images, dtype=images.dtype))
+        loss = sum(weight * cross_entropy(logits, labels) for weight, logits in weighted(output))
     loss.backward()
     parameters = model._collect_params_with_prefix()
-    names = DIALECTS["gluon"].to_canonical(parameters)
+    names = canonical_names(model)
     gradients = {names[name]: p.grad().asnumpy() for name, p in parameters.items() if p.grad_req != "null"}
     statistics = {name: array for name, array in get_weights(model).items() if ".running_" in name}
     return float(loss.asscalar()), gradients, statistics
 
 
-def _model(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> ResNeSt:
-    model = ResNeSt(spec)
+def weighted(output: Any) -> list[tuple[float, Any]]:
+    """Every logits that a network in training gives, and how much they count."""
+    return list(zip((1.0, AUXILIARY_WEIGHT), output if isinstance(output, tuple) else (output,)))
+
+
+def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
+    """The mean over images, and pixels where `logits` are (N, C, h, w)."""
+    target = np.broadcast_to(labels.reshape(-1, *[1] * (logits.ndim - 2)), (len(labels), *logits.shape[2:]))
+    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
+    return loss(logits, mx.nd.array(target, dtype=logits.dtype)).mean()
+
+
+def _model(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> Any:
+    model = Segmenter(spec) if isinstance(spec, SegmentationSpec) else ResNeSt(spec)
     load_weights(model, weights)
     model.cast(images.dtype)
     return model

@@ -8,31 +8,66 @@ from typing import Any
 import numpy as np
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.model import ResNeSt
+from resnest.segmentation import SegmentationSpec
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import DIALECTS
+from resnest.weights.segmentation_check import fit_segmentation
+from resnest.weights.segmentation_names import get_dialect
 
 
-def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray], *, ctx: Any = None) -> None:
+def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None, copy: bool = True) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the contexts that it has.
 
-    A model that is not initialized gets memory on `ctx` on the way. Raises ValueError, listing
-    them, for tensors that are unknown, missing or misshaped.
+    The model is a ResNeSt or a segmentation network; one that is not initialized gets memory on
+    `ctx` on the way, or without `copy` on the CPU that of the arrays where their dtype is the
+    model's. Weights for a model in deploy form are folded where they are not yet. Raises
+    ValueError, listing them, for tensors that are unknown, missing or misshaped.
     """
     targets = _parameters(model)
-    arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
+    if isinstance(model.spec, SegmentationSpec):
+        arrays = fit_segmentation(weights, model.spec)
+    else:
+        shapes = {name: tuple(parameter.shape) for name, parameter in targets.items()}
+        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
     for name, target in targets.items():
+        source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))
         if target._data is None:
-            target.initialize(mx.init.Zero(), ctx=ctx)
-        target.set_data(mx.nd.array(arrays[name], dtype=target.dtype))
+            _materialise(target, source, ctx)
+        else:
+            target.set_data(source)
 
 
-def get_weights(model: ResNeSt) -> dict[str, np.ndarray]:
+def get_weights(model: Any) -> dict[str, np.ndarray]:
     """A copy of the model's weights: canonical name -> array, in checkpoint order."""
     return {name: parameter.list_data()[0].asnumpy() for name, parameter in _parameters(model).items()}
 
 
-def _parameters(model: ResNeSt) -> dict[str, Any]:
-    parameters = model._collect_params_with_prefix()  # by structural names, as save_parameters writes them
-    names = DIALECTS["gluon"].to_canonical(parameters)
-    return {names[name]: parameter for name, parameter in parameters.items()}
+def canonical_names(model: Any) -> dict[str, str]:
+    """Structural name, as `save_parameters` writes it -> canonical name, in checkpoint order."""
+    if isinstance(model.spec, SegmentationSpec):
+        names = get_dialect("gluon", model.spec.head).from_canonical(model.spec.tensors())
+        return {theirs: ours for ours, theirs in names.items()}
+    return DIALECTS["gluon"].to_canonical(model._collect_params_with_prefix())
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    parameters = model._collect_params_with_prefix()
+    return {canonical: parameters[name] for name, canonical in canonical_names(model).items()}
+
+
+class _Owned:
+    """An array that a parameter takes as its own where it would take a copy."""
+
+    def __init__(self, array: Any):
+        self.array = array
+
+    def copyto(self, ctx: Any) -> Any:
+        return self.array if ctx == self.array.context else self.array.copyto(ctx)
+
+
+def _materialise(parameter: Any, array: Any, ctx: Any) -> None:
+    """Give `parameter` its first memory; Gluon's own way fills it twice before the weights come."""
+    if ctx is None:
+        ctx = mx.context.current_context()
+    parameter._init_impl(_Owned(array), [ctx] if isinstance(ctx, mx.Context) else ctx)

@@ -25,6 +25,7 @@ from resnest.torch.builders import (
 )
 from resnest.torch.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.model import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.torch.segmentation import Segmenter, create_segmenter
 from resnest.torch.splat import SplitAttention
 from resnest.torch.weights import get_weights, load_weights
 
@@ -34,8 +35,10 @@ __all__ = [
     "DropBlockScheduler",
     "ResNeSt",
     "ResNeStFeatures",
+    "Segmenter",
     "SplitAttention",
     "create_model",
+    "create_segmenter",
     "get_weights",
     "load_weights",
     "resnest14",

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from resnest.segmentation import SEGMENTATION_VARIANTS
 from resnest.spec import get_spec
 from resnest.torch.model import ResNeSt, ResNeStFeatures
+from resnest.torch.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
 from resnest.vocabulary import TIMM, feature_options, sort_arguments
-from resnest.weights import load
+from resnest.weights.choose import choose
 
 OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma")
 
@@ -29,30 +31,44 @@ ELSEWHERE = TIMM | {
 def create_model(
     name: str,
     *,
+    pretrained: bool | str = False,
+    root: str | os.PathLike | None = None,
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
     **changes: Any,
 ) -> ResNeSt:
-    """The model called `name`, with freshly drawn weights or with `weights`.
+    """The model called `name`, with freshly drawn, published or given weights.
 
-    `weights` are canonical arrays or a weight file. `features_only` gives a backbone that
-    returns the feature maps of `out_indices` (0 the stem, 1 to 4 the stages; without it the
-    stages). `changes` are fields of `resnest.ResNeStSpec` and options of `ResNeSt`; the
-    authors' `dilated` and `dilation` work too.
+    `pretrained` asks for published weights: of one source in `resnest.weights.pretrained`, or of
+    the first that has them. They are kept in the folder `root`. `weights` are canonical arrays or
+    a weight file. Either kind is adapted to the `in_channels` and `num_classes` that are asked for.
+
+    `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
+    4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
+    of `ResNeSt`; the authors' `dilated` and
+    `dilation` work too.
+
+    The name of a published segmentation network gives that, as `create_segmenter` builds it.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
-    are not its own, and TypeError for an unknown word.
+    are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
+    if name in SEGMENTATION_VARIANTS:
+        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+        refused = {word: value for word, value in words.items() if value}
+        segmenter: Any = create_segmenter(name, weights=weights, **changes, **refused)
+        return segmenter
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
+    arrays = choose(spec, pretrained, weights, root, asked=changes, headless=features_only)
     network = ResNeStFeatures if features_only else ResNeSt
-    if weights is None:
+    if arrays is None:
         return network(spec, **options)
     with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
         model = network(spec, **options)
-    load_weights(model, weights if isinstance(weights, Mapping) else load(weights))
+    load_weights(model, arrays, copy=isinstance(weights, Mapping))
     return model
 
 

@@ -17,14 +17,20 @@ NormLayer = Callable[[int], nn.Module]
 BatchNorm = partial(nn.BatchNorm2d, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
 
-def check_batch(pooled: Tensor) -> None:
-    """Raise ValueError where a batch norm would see one value per channel of `pooled`, (N, C, 1, 1)."""
-    if pooled.shape[0] == 1:
+def check_batch(pooled: Tensor, norm: nn.Module) -> None:
+    """Raise ValueError where `norm` would see one value per channel of `pooled`, (N, C, 1, 1)."""
+    # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes.
+    if norm.training and isinstance(norm, nn.BatchNorm2d) and pooled.shape[0] == 1:
         raise ValueError(
             "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
             " batch of one image has no variance. Call model.eval(), give a batch of at least two, or build the model"
             " with another norm_layer, such as nn.SyncBatchNorm over several processes or a group norm"
         )
+
+
+def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
+    return nn.Identity if deploy else norm_layer
 
 
 def conv2d(conv: ConvSpec) -> nn.Conv2d:
@@ -90,5 +96,6 @@ class MaxPool2d(nn.MaxPool2d):
 
 def init_conv2d(module: nn.Module) -> None:
     """Draw a convolution's weight from N(0, 2 / fan-out), as the authors' code does."""
-    if isinstance(module, nn.Conv2d):
+    # On the meta device there is nothing to draw, and PyTorch takes long to find that out.
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

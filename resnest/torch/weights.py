@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from resnest.torch.model import ResNeSt
+from resnest.segmentation import SegmentationSpec
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import NOT_WEIGHTS
+from resnest.weights.segmentation_check import fit_segmentation
+from resnest.weights.segmentation_names import get_dialect
 
 
-def load_weights(model: ResNeSt, weights: Mapping[str, np.ndarray]) -> None:
+def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = True) -> None:
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
-    A model on the meta device gets memory of its own on the way. Raises ValueError, listing
-    them, for tensors that are unknown, missing or misshaped.
+    The model is a ResNeSt or a segmentation network; one on the meta device gets memory of its
+    own on the way, or without `copy` that of the arrays where their dtype is the model's. Weights
+    for a model in deploy form are folded where they are not yet. Raises ValueError, listing them,
+    for tensors that are unknown, missing or misshaped.
     """
-    targets = _tensors(model)
-    arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
+    attributes = _attributes(model)
+    state = model.state_dict(keep_vars=True)
+    targets = {name: state[attribute] for name, attribute in attributes.items()}
+    if isinstance(model.spec, SegmentationSpec):
+        arrays = fit_segmentation(weights, model.spec)
+    else:
+        shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
     for name, target in targets.items():
+        source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:
-            _materialise(model, name, torch.tensor(arrays[name], dtype=target.dtype))
+            _materialise(model, attributes[name], source.to(target.dtype, copy=copy))
         else:
             with torch.no_grad():
-                target.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+                target.copy_(source)
     for name, counter in model.named_buffers():
         if counter.is_meta:
             _materialise(model, name, torch.zeros_like(counter, device="cpu"))
 
 
-def get_weights(model: ResNeSt) -> dict[str, np.ndarray]:
+def get_weights(model: Any) -> dict[str, np.ndarray]:
     """A copy of the model's weights: canonical name -> array, in checkpoint order."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in _tensors(model).items()}
+    state = model.state_dict()
+    names = _attributes(model)
+    return {name: state[attribute].cpu().numpy().copy() for name, attribute in names.items()}
 
 
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    state = model.state_dict(keep_vars=True)
-    return {name: tensor for name, tensor in state.items() if not name.endswith(NOT_WEIGHTS)}
+def canonical_names(model: Any) -> dict[str, str]:
+    """Name in the model's state dict -> canonical name."""
+    return {attribute: name for name, attribute in _attributes(model).items()}
+
+
+def _attributes(model: Any) -> dict[str, str]:
+    """Canonical name -> name in the model's state dict, in checkpoint order."""
+    if isinstance(model.spec, SegmentationSpec):
+        return get_dialect("torch", model.spec.head).from_canonical(model.spec.tensors())
+    return {name: name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)}
 
 
 def _materialise(model: nn.Module, name: str, tensor: torch.Tensor) -> None:

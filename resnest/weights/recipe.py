@@ -23,7 +23,7 @@ def make_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     elif len(shape) == 2:  # fully connected, shape (out, in); a detector's classifier is sharp, so that it detects
         value = rng.normal(0.0, shape[1] ** -0.5, shape) * (8.0 if "fc_cls" in name else 1.0)
     else:  # convolution, shape (out, in / groups, height, width)
-        value = rng.normal(0.0, (2.0 / np.prod(shape[1:])) ** 0.5, shape)
+        value = rng.normal(0.0, float((2.0 / np.prod(shape[1:])) ** 0.5), shape)
     return value.astype(np.float32)
 
 

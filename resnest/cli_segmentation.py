@@ -1,0 +1,166 @@
+"""The `resnest` commands for semantic segmentation: `segment` and `verify-segmentation`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+from rich.progress import Progress
+
+from resnest import labels as label_maps
+from resnest import miou
+from resnest.cli import _table, console, errors, main
+from resnest.image import normalise, open_photo
+from resnest.processes import process, processes, sum_over_processes
+from resnest.segment import MODES, SCALES, Inference, Predict
+from resnest.segmentation import SegmentationSpec, get_segmentation_spec
+from resnest.weights import load
+from resnest.weights.segmentation_check import fit_segmentation, recognise_segmentation
+
+
+def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which network sees a photo, and how."""
+    options = [
+        click.option("--model", help="A published network's name; without it what the weights are recognised as."),
+        click.option("--weights", type=click.Path(path_type=Path), required=True, help="A segmentation checkpoint."),
+        click.option("--backend", type=click.Choice(["torch", "gluon"]), default="torch", show_default=True),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        click.option("--size", type=int, help="Short side in pixels to resize to first; without it as the photo is."),
+        click.option("--mode", type=click.Choice(MODES), default="whole", show_default=True),
+        click.option("--window", type=int, default=Inference.window, show_default=True, help="Side, in slide mode."),
+        click.option("--stride", type=int, default=Inference.stride, show_default=True, help="From window to window."),
+        click.option("--multi-scale", is_flag=True, help=f"Average over scales {', '.join(map(str, SCALES))}."),
+        click.option("--flip", is_flag=True, help="Average with the mirrored photo."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The overlay; without it PHOTO's name with .overlay.png."
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="The label map; without it OUTPUT's with .labels.png.")
+@click.option("--opacity", type=float, default=0.5, show_default=True, help="Of the colours over the photo.")
+@inference_options
+def segment(
+    photo: Path, output: Path | None, labels: Path | None, opacity: float, size: int | None, **options: Any
+) -> None:
+    """Label every pixel of PHOTO: an overlay with a legend, and the raw label map as PNG."""
+    output = output or photo.with_suffix(".overlay.png")
+    labels = labels or output.with_suffix(".labels.png")
+    image = open_photo(photo)
+    with errors.status("weights"):
+        spec, inference, predict = _network(**options)
+    with errors.status(f"{spec.name} on {photo.name}"):
+        found = label_photo(image, size, inference, predict)
+    classes = label_maps.classes_of(spec.dataset, spec.num_classes)
+    label_maps.overlay(image, found, classes, opacity).save(output)
+    Image.fromarray(found).save(labels)
+    rows = _table("class", "label", "share")
+    for number, share in label_maps.shares(found):
+        rows.add_row(classes[number].name, str(number), f"{share:.1%}")
+    console.print(rows)
+    click.echo(f"{output}: overlay; {labels}: label map")
+
+
+@main.command("verify-segmentation")
+@click.argument("images", type=click.Path(path_type=Path))
+@click.argument("labels", type=click.Path(path_type=Path))
+@click.option(
+    "--zero-is-ignored/--zero-is-a-class",
+    default=None,
+    help="Whether label maps count classes from 1; without it they do for ADE20K, as published, and no other.",
+)
+@inference_options
+def verify_segmentation(
+    images: Path, labels: Path, zero_is_ignored: bool | None, size: int | None, **options: Any
+) -> None:
+    """Mean intersection over union on the photos in IMAGES, against the label maps in LABELS.
+
+    A label map has its photo's name (Cityscapes' own names work) and 255 where nothing is to be
+    counted. Under torchrun the photos are dealt out to its processes.
+    """
+    pairs = miou.pairs(images, labels)
+    with errors.status("weights"):
+        spec, inference, predict = _network(**options)
+    if zero_is_ignored is None:
+        zero_is_ignored = spec.dataset == "ade20k"
+    confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
+    mine = pairs[process() :: processes()]
+    with Progress(console=errors, disable=process() > 0) as progress:
+        for photo, label_map in progress.track(mine, description=spec.name):
+            image = open_photo(photo)
+            truth = miou.read_labels(label_map, spec.num_classes, zero_is_ignored)
+            if truth.shape != (image.height, image.width):
+                raise ValueError(
+                    f"{label_map} is {truth.shape[1]}x{truth.shape[0]} and its photo {image.width}x{image.height}"
+                )
+            predicted = label_photo(image, size, inference, predict)
+            confusion += miou.confusion_matrix(truth, predicted, spec.num_classes)
+    scores = miou.Scores(sum_over_processes(confusion))
+    if process() == 0:
+        _report(spec, scores, len(pairs))
+
+
+def label_photo(image: Image.Image, size: int | None, inference: Inference, predict: Predict) -> np.ndarray:
+    """The label map (H, W) of a photo, at its own size, whatever size the network saw."""
+    seen = image
+    if size is not None:
+        scale = size / min(image.size)
+        seen = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+    found = inference.probabilities(predict, normalise(seen))
+    return label_maps.enlarge(found, image.height, image.width)
+
+
+def _network(
+    model: str | None,
+    weights: Path,
+    backend: str,
+    device: str,
+    mode: str,
+    window: int,
+    stride: int,
+    multi_scale: bool,
+    flip: bool,
+) -> tuple[SegmentationSpec, Inference, Predict]:
+    inference = Inference(mode, window, stride, SCALES if multi_scale else (1.0,), flip)
+    spec = get_segmentation_spec(model) if model else None
+    arrays = load(weights)
+    spec = spec or _recognised(weights, arrays)
+    try:
+        arrays = fit_segmentation(arrays, spec)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from None
+    return spec, inference, importlib.import_module(f"resnest.{backend}.predictor").predictor(spec, arrays, device)
+
+
+def _recognised(path: Path, arrays: Mapping[str, np.ndarray]) -> SegmentationSpec:
+    try:
+        return recognise_segmentation({name: array.shape for name, array in arrays.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _report(spec: SegmentationSpec, scores: miou.Scores, photos: int) -> None:
+    rows = _table("class", "IoU", "accuracy")
+    for known, iou, accuracy in zip(
+        label_maps.classes_of(spec.dataset, spec.num_classes), scores.iou, scores.accuracy, strict=True
+    ):
+        rows.add_row(known.name, _percent(iou), _percent(accuracy))
+    console.print(rows)
+    console.print(
+        f"{spec.name} on {photos} photos: mean IoU {_percent(scores.mean_iou)},"
+        f" pixel accuracy {_percent(scores.pixel_accuracy)}"
+    )
+
+
+def _percent(share: float) -> str:
+    return "" if np.isnan(share) else f"{100 * share:.2f}"

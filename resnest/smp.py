@@ -1,0 +1,73 @@
+"""Our backbones as encoders of segmentation-models-pytorch: importing this module registers them.
+
+`segmentation_models_pytorch.DeepLabV3Plus("resnest50", encoder_weights=None)` then works, at
+any `encoder_output_stride`. The encoder's weights are loaded as every model's are:
+`resnest.torch.load_weights(model.encoder, resnest.weights.load(path))`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from torch import Tensor
+
+from resnest.spec import get_spec, list_models
+from resnest.torch.model import ResNeStFeatures
+
+try:
+    from segmentation_models_pytorch.encoders import encoders
+    from segmentation_models_pytorch.encoders._base import EncoderMixin
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"resnest.smp needs segmentation-models-pytorch, and {error.name} is not installed:"
+        " pip install segmentation-models-pytorch"
+    ) from error
+
+
+class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
+    """(N, C, H, W) -> `depth` + 1 maps, each half as large as the last: input, stem before its pooling, stages.
+
+    Dilated stages (`output_stride` 16 or 8) keep the size of the one before.
+    """
+
+    def __init__(self, name: str, depth: int = 5, output_stride: int = 32, **changes: Any):
+        if not 1 <= depth <= 5:
+            raise ValueError(f"depth={depth!r} must be 1 (the stem) to 5 (all four stages)")
+        super().__init__(get_spec(name, **changes), out_indices=[max(depth - 1, 0)])
+        self._depth = depth
+        self._in_channels = self.spec.in_channels
+        self._output_stride = output_stride
+        self._out_channels = [self.spec.in_channels, *self.spec.feature_channels]
+
+    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]  # as every encoder does
+        stem = self.relu(self.bn1(self.conv1(x)))
+        maps = [x, stem]
+        inner = self.maxpool(stem)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4)[: self._depth - 1]:
+            inner = stage(inner)
+            maps.append(inner)
+        return maps
+
+    def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
+        super().set_in_channels(in_channels, pretrained)
+        self.spec = dataclasses.replace(self.spec, in_channels=in_channels)
+
+    def make_dilated(self, output_stride: int) -> None:
+        """Trade the late stages' strides for dilation, keeping their weights.
+
+        The library's own way looks for strides in convolutions, and a ResNeSt's are in its poolings.
+        """
+        spec = dataclasses.replace(self.spec, output_stride=output_stride)
+        dilated = ResNeStFeatures(spec, out_indices=self.out_indices)
+        dilated.load_state_dict(self.state_dict())
+        dilated.to(next(self.parameters()))
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            setattr(self, stage, getattr(dilated, stage))
+        self.spec = spec
+        self._output_stride = output_stride
+
+
+encoders.update(
+    {name: {"encoder": ResNeStEncoder, "params": {"name": name}, "pretrained_settings": {}} for name in list_models()}
+)
