@@ -15,10 +15,10 @@ import safetensors.numpy
 
 from resnest import weights
 from resnest.weights import archive, files, mxnet_params
+from resnest.weights.tensors import ALLOWANCE
 
 MUTANTS = 7_000
 """Of each kind of file."""
-ALLOWANCE = 64 << 20
 SLOWEST = 5.0
 """Seconds; one takes about a millisecond, and other programs may hold it up."""
 

@@ -156,9 +156,9 @@ def test_the_command_writes_every_dialect(tmp_path, dialect):
 @pytest.mark.parametrize(
     ("file", "dialect", "variant", "heads"),
     [
-        ("mmdet_faster_rcnn_resnest50", "openmmlab", "resnest50", 48),
-        ("mmseg_fcn_resnest101", "openmmlab", "resnest101", 24),
-        ("ssseg_fcn_resnest101", "sssegmentation", "resnest101", 19),
+        ("mmdet_faster_rcnn", "openmmlab", "resnest50", 48),
+        ("mmseg_fcn", "openmmlab", "resnest101", 24),
+        ("ssseg_fcn", "sssegmentation", "resnest101", 19),
     ],
 )
 def test_a_detectors_or_segmenters_backbone_is_complete(file, dialect, variant, heads):

@@ -16,13 +16,10 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from resnest.weights.tensors import Header, read_into
+from resnest.weights.tensors import Header, check_claim, read_into
 
 MAX_DIRECTORY = 2 << 20
 """Bytes that a zip's table of contents may take: several times what the largest ResNeSt needs."""
-
-ALLOWANCE = 64 << 20
-"""A zip may unpack to twice its size and this many bytes; weights hardly shrink, so more is a zip bomb."""
 
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _END_SIZE, _LOCATOR64_SIZE, _MAX_COMMENT = 22, 20, 0xFFFF
@@ -49,9 +46,7 @@ def open_archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
             _check_member(member, size)
         if len({member.filename for member in members}) < len(members):
             raise ValueError("it holds two files of one name")
-        unpacked = sum(member.file_size for member in members)
-        if unpacked > 2 * size + ALLOWANCE:
-            raise ValueError(f"it has {size} bytes and would unpack to {unpacked}, so it is taken for a zip bomb")
+        check_claim(sum(member.file_size for member in members), size)
         yield archive
 
 

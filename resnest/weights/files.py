@@ -40,8 +40,10 @@ def open_file(source: Source) -> Iterator[Tensors]:
     or of another kind.
     """
     kind = _sniff(source) if isinstance(source, bytes) else _known_suffix(source, _READERS)
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise FileNotFoundError(f"there is no weight file {source}")
+    if not isinstance(source, bytes):
+        source = Path(source)
+        if not source.is_file():
+            raise FileNotFoundError(f"there is no weight file {source}")
     with contextlib.ExitStack() as stack:
         with _naming(source):
             opened = stack.enter_context(_READERS[kind](source))

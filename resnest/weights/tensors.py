@@ -9,6 +9,9 @@ import numpy as np
 
 CHUNK = 1 << 20
 
+ALLOWANCE = 64 << 20
+"""What a file holds may take twice the file's size and this many bytes; weights hardly shrink, so more is a bomb."""
+
 
 class Header(NamedTuple):
     """What is known of an array before its data is read."""
@@ -64,3 +67,9 @@ def read_into(file: IO[bytes], array: np.ndarray) -> None:
         if not count:
             raise ValueError("it was cut off while it was read")
         view = view[count:]
+
+
+def check_claim(claimed: int, size: int) -> None:
+    """Raise ValueError where a file of `size` bytes says that what it holds takes `claimed`, far more than it has."""
+    if claimed > 2 * size + ALLOWANCE:
+        raise ValueError(f"it has {size} bytes and would unpack to {claimed}, so it is taken for a bomb")

@@ -7,13 +7,14 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from resnest.weights.tensors import Header, Tensors
+from resnest.weights.tensors import Header, Tensors, check_claim
 
 WINDOW = 64 << 20
 """So many bytes are read through one memory map before it is given back and made anew."""
@@ -47,9 +48,9 @@ def read(path: Path) -> Tensors:
         touched += state[name].nbytes
         return as_numpy(state[name]).copy()
 
-    headers = {
-        name: Header(tuple(tensor.shape), as_numpy(tensor.flatten()[:0]).dtype) for name, tensor in state.items()
-    }
+    headers = {name: Header(tuple(tensor.shape), as_numpy(tensor.new_empty(0)).dtype) for name, tensor in state.items()}
+    # Many tensors, and all elements of one, may be the same few bytes of the file.
+    check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), path.stat().st_size)
     return Tensors(headers, read_tensor)
 
 
