@@ -145,3 +145,13 @@ def test_arrays_that_are_given_stay_the_callers(backend):
     for array in given.values():
         array += 1
     assert all((backend.module.get_weights(model)[name] == array).all() for name, array in draw(SPEC).items())
+
+
+@pytest.mark.gluon
+def test_a_gradient_is_zero_until_the_first_is_written(tmp_path):
+    weights.save(draw(SPEC), tmp_path / "seven.params")
+    model = build(Backend("gluon"), tmp_path / "seven.params", num_classes=7)
+    for parameter in model.collect_params().values():
+        if parameter.grad_req != "null":
+            assert parameter.grad().shape == parameter.shape
+            assert not parameter.grad().asnumpy().any()

@@ -70,4 +70,15 @@ def _materialise(parameter: Any, array: Any, ctx: Any) -> None:
     """Give `parameter` its first memory; Gluon's own way fills it twice before the weights come."""
     if ctx is None:
         ctx = mx.context.current_context()
-    parameter._init_impl(_Owned(array), [ctx] if isinstance(ctx, mx.Context) else ctx)
+    contexts = [ctx] if isinstance(ctx, mx.Context) else ctx
+    grad_req = parameter.grad_req
+    if contexts != [array.context] or grad_req == "null":
+        parameter._init_impl(_Owned(array), contexts)
+        return
+    # The gradient's zeros are NumPy's, which the system hands out when the first gradient is written:
+    # a network that only predicts never takes that half of its memory.
+    parameter._grad_req = "null"
+    parameter._init_impl(_Owned(array), contexts)
+    parameter._grad_req = grad_req
+    parameter._grad = [mx.nd.from_numpy(np.zeros(array.shape, array.dtype))]
+    mx.autograd.mark_variables(parameter.list_data(), parameter._grad, grad_req)
