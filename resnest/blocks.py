@@ -58,6 +58,10 @@ class PoolSpec:
     count_include_pad: bool = True
 
 
+STEM_POOL = PoolSpec(3, 2, padding=1)
+"""The max pooling at the end of the stem."""
+
+
 class Layer(NamedTuple):
     """A convolution under its canonical name, and the batch norm that follows it, if one does."""
 
@@ -68,17 +72,22 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitAttentionSpec:
-    """Split attention over `radix` splits of `channels` channels each (paper, section 3.1)."""
+    """Split attention over `radix` splits of `channels` channels each (paper, section 3.1).
+
+    `deploy` says that batch norms are folded into the convolutions before them.
+    """
 
     channels: int
     radix: int = 2
     cardinality: int = 1
     stride: int = 1
     dilation: int = 1
+    deploy: bool = False
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check_positive(field.name, getattr(self, field.name))
+            if field.name != "deploy":
+                check_positive(field.name, getattr(self, field.name))
         if self.channels % (self.cardinality * self.radix):
             raise ValueError(
                 f"split attention over {self.channels} channels cannot be cut into "
@@ -105,6 +114,7 @@ class SplitAttentionSpec:
             stride=self.stride,
             dilation=self.dilation,
             groups=self.cardinality * self.radix,
+            bias=self.deploy,
         )
 
     @property
@@ -117,8 +127,8 @@ class SplitAttentionSpec:
         return ConvSpec(self.attention_channels, self.channels * self.radix, groups=self.cardinality, bias=True)
 
     def layers(self, prefix: str) -> Iterator[Layer]:
-        yield Layer(f"{prefix}.conv", self.conv, f"{prefix}.bn0")
-        yield Layer(f"{prefix}.fc1", self.fc1, f"{prefix}.bn1")
+        yield Layer(f"{prefix}.conv", self.conv, None if self.deploy else f"{prefix}.bn0")
+        yield Layer(f"{prefix}.fc1", self.fc1, None if self.deploy else f"{prefix}.bn1")
         yield Layer(f"{prefix}.fc2", self.fc2, None)
 
 
@@ -160,26 +170,32 @@ class BlockSpec:
         return self.attention.dilation
 
     @property
+    def deploy(self) -> bool:
+        """Whether batch norms are folded into the convolutions before them."""
+        return self.attention.deploy
+
+    @property
     def dropblock(self) -> bool:
         """Whether DropBlock, where it is asked for, works in this block."""
         return self.stage in DROPBLOCK_STAGES
 
     @property
     def conv1(self) -> ConvSpec:
-        return ConvSpec(self.in_channels, self.group_width)
+        return ConvSpec(self.in_channels, self.group_width, bias=self.deploy)
 
     @property
     def conv3(self) -> ConvSpec:
-        return ConvSpec(self.group_width, self.out_channels)
+        return ConvSpec(self.group_width, self.out_channels, bias=self.deploy)
 
     def layers(self) -> Iterator[Layer]:
         """The block's convolutions in checkpoint order; the shortcut's comes last."""
-        yield Layer(f"{self.name}.conv1", self.conv1, f"{self.name}.bn1")
+        yield Layer(f"{self.name}.conv1", self.conv1, None if self.deploy else f"{self.name}.bn1")
         yield from self.attention.layers(f"{self.name}.conv2")
-        yield Layer(f"{self.name}.conv3", self.conv3, f"{self.name}.bn3")
+        yield Layer(f"{self.name}.conv3", self.conv3, None if self.deploy else f"{self.name}.bn3")
         if self.projection is not None:
             first = 0 if self.projection_pool is None else 1
-            yield Layer(f"{self.name}.downsample.{first}", self.projection, f"{self.name}.downsample.{first + 1}")
+            norm = None if self.deploy else f"{self.name}.downsample.{first + 1}"
+            yield Layer(f"{self.name}.downsample.{first}", self.projection, norm)
 
 
 def check_positive(what: str, value: Any) -> None:

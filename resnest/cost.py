@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from resnest.blocks import BlockSpec, ConvSpec, Layer, PoolSpec
+from resnest.blocks import STEM_POOL, BlockSpec, ConvSpec, Layer, PoolSpec
 from resnest.heads import FINE
-from resnest.segmentation import SegmentationSpec, backbone_name
-from resnest.spec import STEM_POOL, ResNeStSpec
+
+if TYPE_CHECKING:  # they read this module
+    from resnest.segmentation import SegmentationSpec
+    from resnest.spec import ResNeStSpec
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -148,7 +150,7 @@ def segmentation_cost(spec: SegmentationSpec, height: int, width: int) -> Cost:
     Raises ValueError where the image is too small for the network.
     """
     backbone = cost(spec.backbone, height, width)
-    layers = [replace(row, name=backbone_name(row.name)) for row in backbone.layers if row.name != "avgpool"]
+    layers = [replace(row, name=spec.backbone_name(row.name)) for row in backbone.layers if row.name != "avgpool"]
     sizes = {0: backbone.stages["layer4"][1:], FINE: backbone.stages["layer1"][1:]}
     head = spec.decode_head
     for unit in head.units():

@@ -10,15 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnest.arguments import closest, unexpected
 from resnest.blocks import NORM_TENSORS, Layer, check_positive
+from resnest.cost import Cost, segmentation_cost
 from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.spec import ResNeStSpec, get_spec
-
-if TYPE_CHECKING:
-    from resnest.cost import Cost
 
 HEADS = ("fcn", "psp", "aspp", "aspp_sep")
 
@@ -111,7 +109,7 @@ class SegmentationSpec:
     def layers(self) -> Iterator[Layer]:
         """Every convolution, with the batch norm that follows it, in checkpoint order."""
         for name, conv, norm in self.backbone.layers():
-            yield Layer(backbone_name(name), conv, norm and backbone_name(norm))
+            yield Layer(self.backbone_name(name), conv, norm and self.backbone_name(norm))
         yield from self.decode_head.layers("decode_head")
         if self.auxiliary_head is not None:
             yield from self.auxiliary_head.layers("auxiliary_head")
@@ -127,19 +125,17 @@ class SegmentationSpec:
                 shapes.update({f"{norm}.{tensor}": (conv.out_channels,) for tensor in NORM_TENSORS})
         return shapes
 
+    @staticmethod
+    def backbone_name(module: str) -> str:
+        """What the backbone's own `module` is called in a segmentation network."""
+        return f"backbone.{STEM.get(module, module)}"
+
     def cost(self, height: int, width: int | None = None) -> Cost:
         """Parameters, multiply-accumulates, activations and stage shapes for one image, as `predict` runs it.
 
         The auxiliary head counts among the parameters only.
         """
-        from resnest.cost import segmentation_cost  # cost.py reads this module
-
         return segmentation_cost(self, height, height if width is None else width)
-
-
-def backbone_name(module: str) -> str:
-    """What the backbone's own `module` is called in a segmentation network."""
-    return f"backbone.{STEM.get(module, module)}"
 
 
 CLASSES = {"cityscapes": 19, "ade20k": 150, "voc": 21}

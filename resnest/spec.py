@@ -13,22 +13,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from resnest.arguments import closest, unexpected
 from resnest.blocks import NORM_TENSORS, BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec, check_positive
-
-if TYPE_CHECKING:
-    from resnest.cost import Cost
+from resnest.cost import Cost, cost
 
 EXPANSION = 4
 """Output channels of a block over the planes of its stage."""
 
 STAGE_PLANES = (64, 128, 256, 512)
 """Planes of stages 1 to 4; `bottleneck_width` is counted at 64 of them."""
-
-STEM_POOL = PoolSpec(3, 2, padding=1)
-"""The max pooling at the end of the stem."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class ResNeStSpec:
     last feature map's (32, or 16 and 8 where late stages are dilated instead of strided);
     `dilated_pooling` says whether a dilated stage keeps the 3x3 pooling of a strided one
     ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do);
+    `deploy` says that every batch norm is folded into the convolution before it (`resnest.weights.fold`);
     `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
     at which the variant was published. Raises ValueError, naming field and value, where the
     numbers make no network.
@@ -56,6 +53,7 @@ class ResNeStSpec:
     avd_first: bool = False
     output_stride: int = 32
     dilated_pooling: str = "authors"
+    deploy: bool = False
     in_channels: int = 3
     num_classes: int = 1000
     image_size: int = 224
@@ -68,7 +66,7 @@ class ResNeStSpec:
         object.__setattr__(self, "stage_depths", tuple(self.stage_depths))
         for field in ("radix", "cardinality", "bottleneck_width", "stem_width", "in_channels", "image_size"):
             check_positive(field, getattr(self, field))
-        for field in ("deep_stem", "avg_down", "avd", "avd_first"):
+        for field in ("deep_stem", "avg_down", "avd", "avd_first", "deploy"):
             if not isinstance(getattr(self, field), bool):
                 raise ValueError(f"{field}={getattr(self, field)!r} must be True or False")
         if self.output_stride not in _STAGE_STRIDES:
@@ -114,14 +112,17 @@ class ResNeStSpec:
 
     def stem(self) -> tuple[Layer, ...]:
         """The stem's convolutions; `STEM_POOL` follows them and ends the stem."""
-        if not self.deep_stem:
-            return (Layer("conv1", ConvSpec(self.in_channels, self.stem_channels, 7, stride=2), "bn1"),)
+
         width = self.stem_width
-        return (
-            Layer("conv1.0", ConvSpec(self.in_channels, width, 3, stride=2), "conv1.1"),
-            Layer("conv1.3", ConvSpec(width, width, 3), "conv1.4"),
-            Layer("conv1.6", ConvSpec(width, 2 * width, 3), "bn1"),
+        conv = partial(ConvSpec, bias=self.deploy)
+        layers: tuple[Layer, ...] = (
+            Layer("conv1.0", conv(self.in_channels, width, 3, stride=2), "conv1.1"),
+            Layer("conv1.3", conv(width, width, 3), "conv1.4"),
+            Layer("conv1.6", conv(width, 2 * width, 3), "bn1"),
         )
+        if not self.deep_stem:
+            layers = (Layer("conv1", conv(self.in_channels, self.stem_channels, 7, stride=2), "bn1"),)
+        return tuple(layer._replace(norm=None) for layer in layers) if self.deploy else layers
 
     def blocks(self) -> Iterator[BlockSpec]:
         """Every residual block, first to last."""
@@ -148,7 +149,7 @@ class ResNeStSpec:
         pools = self.avd and first and stage > 1 and (stride > 1 or self.dilated_pooling == "authors")
         pool = PoolSpec(3, stride, padding=1) if pools else None
         projection_pool = PoolSpec(stride, stride, ceil_mode=True, count_include_pad=False)
-        projection = ConvSpec(in_channels, planes * EXPANSION, stride=1 if self.avg_down else stride)
+        projection = ConvSpec(in_channels, planes * EXPANSION, stride=1 if self.avg_down else stride, bias=self.deploy)
         return BlockSpec(
             stage,
             index,
@@ -161,6 +162,7 @@ class ResNeStSpec:
                 self.cardinality,
                 stride=1 if pool else stride,
                 dilation=dilation,
+                deploy=self.deploy,
             ),
             pool_before=pool if self.avd_first else None,
             pool_after=None if self.avd_first else pool,
@@ -169,7 +171,7 @@ class ResNeStSpec:
         )
 
     def layers(self) -> Iterator[Layer]:
-        """Every convolution, with the batch norm that follows it, in checkpoint order."""
+        """Every convolution, with the batch norm that follows it if one does, in checkpoint order."""
         yield from self.stem()
         for block in self.blocks():
             yield from block.layers()
@@ -193,8 +195,6 @@ class ResNeStSpec:
 
         `height` and `width` are pixels; without a width the image is square.
         """
-        from resnest.cost import cost  # cost.py reads this module
-
         return cost(self, height, height if width is None else width)
 
 

@@ -24,6 +24,9 @@ TIMM = {
 _SIGNATURE = ("pretrained", "root", "weights", "features_only", "out_indices")
 """Words that `create_model` itself takes, in both backends."""
 
+NORM_OPTIONS = ("norm_layer", "norm_kwargs", "use_global_stats", "last_gamma")
+"""Options that a network in deploy form has no use for."""
+
 _DILATION = {1: 32, 2: 16, 4: 8}
 """The authors' `dilation` -> output stride."""
 
@@ -43,6 +46,10 @@ def sort_arguments(
             raise TypeError(unexpected(function, word, known, elsewhere))
     changes = {word: value for word, value in arguments.items() if word in fields}
     chosen = {word: value for word, value in arguments.items() if word in options}
+    if changes.get("deploy"):
+        for word in chosen:
+            if word in NORM_OPTIONS:
+                raise TypeError(f"{function} has no norms with deploy=True, so {word} has nothing to work on")
     stride = _output_stride(arguments.get("dilated", False), arguments.get("dilation", 1))
     if stride is not None and changes.setdefault("output_stride", stride) != stride:
         raise TypeError(

@@ -7,12 +7,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from resnest.blocks import BlockSpec
+from resnest.blocks import STEM_POOL, BlockSpec
 from resnest.gluon._mxnet import mx
 from resnest.gluon.dropblock import DropBlock
-from resnest.gluon.layers import BatchNorm, Identity, NormLayer, avg_pool2d, check_batch, conv2d, max_pool2d, nn
+from resnest.gluon.hub import SavedModel
+from resnest.gluon.layers import (
+    BatchNorm,
+    Identity,
+    NormLayer,
+    avg_pool2d,
+    check_batch,
+    conv2d,
+    max_pool2d,
+    nn,
+    norm_after,
+)
 from resnest.gluon.splat import SplitAttention
-from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
+from resnest.spec import ResNeStSpec, check_out_indices
 
 
 class Bottleneck(mx.gluon.HybridBlock):
@@ -29,6 +40,7 @@ class Bottleneck(mx.gluon.HybridBlock):
     ):
         super().__init__(**kwargs)
         prob = dropblock_prob if block.dropblock else 0.0
+        norm_layer = norm_after(block.deploy, norm_layer)
         last_norm = partial(norm_layer, gamma_initializer="zeros") if last_gamma else norm_layer
         with self.name_scope():
             self.conv1 = conv2d(block.conv1)
@@ -60,7 +72,7 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> Any:
     return sequential(layers)
 
 
-class ResNeSt(mx.gluon.HybridBlock):
+class ResNeSt(mx.gluon.HybridBlock, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from `in_channels` and `norm_kwargs`; `use_global_stats` makes
@@ -90,7 +102,7 @@ class ResNeSt(mx.gluon.HybridBlock):
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs["use_global_stats"] = True
-        norm_layer = partial(norm_layer, **norm_kwargs)
+        norm_layer = norm_after(spec.deploy, partial(norm_layer, **norm_kwargs))
         with self.name_scope():
             self.conv1 = stem(spec, norm_layer)
             self.bn1 = norm_layer(in_channels=spec.stem_channels)
@@ -109,10 +121,13 @@ class ResNeSt(mx.gluon.HybridBlock):
             self.drop = nn.Dropout(final_drop) if final_drop else Identity()
             self.fc = classifier(spec)
 
+    def forward_stem(self, x: Any) -> Any:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
     def forward_stages(self, x: Any) -> list[Any]:
         """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
         self.check_input(x)
-        stem = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        stem = self.forward_stem(x)
         stage1 = self.layer1(stem)
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
@@ -123,7 +138,9 @@ class ResNeSt(mx.gluon.HybridBlock):
         return super().forward(x, *args)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        x = self.forward_stages(x)[-1]
+        # Unlike in forward_stages, a feature map goes when the next stage has read it.
+        x = self.layer2(self.layer1(self.forward_stem(x)))
+        x = self.layer4(self.layer3(x))
         return self.fc(self.drop(self.flatten(self.avgpool(x))))
 
     def check_input(self, x: Any) -> None:
@@ -132,10 +149,16 @@ class ResNeSt(mx.gluon.HybridBlock):
         if isinstance(x, mx.nd.NDArray):
             self.spec.check_size(*x.shape[2:])
 
+    def deploy(self) -> ResNeSt:
+        """A new model that predicts the same without batch norms: see `resnest.gluon.deploy`."""
+        from resnest.gluon.deploy import deploy  # deploy.py reads this module
+
+        return deploy(self)
+
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
-        weight = self.bn1.gamma
+        weight = self.layer1[0].conv1.weight
         del self.fc  # Gluon lets no attribute change its type
         with self.name_scope():
             self.fc = classifier(self.spec)

@@ -7,7 +7,7 @@ from typing import Any
 from resnest.blocks import SplitAttentionSpec
 from resnest.gluon._mxnet import mx
 from resnest.gluon.dropblock import DropBlock
-from resnest.gluon.layers import BatchNorm, Identity, NormLayer, check_batch, conv2d, nn
+from resnest.gluon.layers import BatchNorm, Identity, NormLayer, check_batch, conv2d, nn, norm_after
 
 
 class SplitAttention(mx.gluon.HybridBlock):
@@ -30,6 +30,7 @@ class SplitAttention(mx.gluon.HybridBlock):
         self.radix = splat.radix
         self.cardinality = splat.cardinality
         self.channels = splat.channels
+        norm_layer = norm_after(splat.deploy, norm_layer)
         with self.name_scope():
             self.conv = conv2d(splat.conv)
             self.bn = norm_layer(in_channels=splat.conv.out_channels)  # `bn0` in PyTorch's checkpoints

@@ -10,6 +10,7 @@ import numpy as np
 from resnest.gluon._mxnet import mx
 from resnest.segmentation import SegmentationSpec
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import DIALECTS
 from resnest.weights.segmentation_check import fit_segmentation
 from resnest.weights.segmentation_names import get_dialect
@@ -20,13 +21,15 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
 
     The model is a ResNeSt or a segmentation network; one that is not initialized gets memory on
     `ctx` on the way, or without `copy` on the CPU that of the arrays where their dtype is the
-    model's. Raises ValueError, listing them, for tensors that are unknown, missing or misshaped.
+    model's. Weights for a model in deploy form are folded where they are not yet. Raises
+    ValueError, listing them, for tensors that are unknown, missing or misshaped.
     """
     targets = _parameters(model)
     if isinstance(model.spec, SegmentationSpec):
         arrays = fit_segmentation(weights, model.spec)
     else:
-        arrays = fit(weights, {name: tuple(parameter.shape) for name, parameter in targets.items()}, model.spec.name)
+        shapes = {name: tuple(parameter.shape) for name, parameter in targets.items()}
+        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
     for name, target in targets.items():
         source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))
         if target._data is None:

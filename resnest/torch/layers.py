@@ -28,6 +28,11 @@ def check_batch(pooled: Tensor, norm: nn.Module) -> None:
         )
 
 
+def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
+    return nn.Identity if deploy else norm_layer
+
+
 def conv2d(conv: ConvSpec) -> nn.Conv2d:
     return nn.Conv2d(
         conv.in_channels,

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnest.blocks import BlockSpec
-from resnest.spec import STEM_POOL, ResNeStSpec, check_out_indices
+from resnest.blocks import STEM_POOL, BlockSpec
+from resnest.spec import ResNeStSpec, check_out_indices
 from resnest.torch.dropblock import DropBlock
-from resnest.torch.layers import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d
+from resnest.torch.hub import SavedModel
+from resnest.torch.layers import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
 from resnest.torch.splat import SplitAttention
 
 
@@ -21,6 +22,7 @@ class Bottleneck(nn.Module):
     def __init__(self, block: BlockSpec, norm_layer: NormLayer = BatchNorm, dropblock_prob: float = 0.0):
         super().__init__()
         prob = dropblock_prob if block.dropblock else 0.0
+        norm_layer = norm_after(block.deploy, norm_layer)
         self.conv1 = conv2d(block.conv1)
         self.bn1 = norm_layer(block.conv1.out_channels)
         self.dropblock1 = DropBlock(prob) if prob else nn.Identity()
@@ -37,7 +39,7 @@ class Bottleneck(nn.Module):
         shortcut = self.downsample(x)
         x = self.relu(self.dropblock1(self.bn1(self.conv1(x))))
         x = self.pool_after(self.conv2(self.pool_before(x)))
-        return self.relu(self.dropblock3(self.bn3(self.conv3(x))) + shortcut)
+        return self.relu(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
 
 
 def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
@@ -50,7 +52,7 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module
     return nn.Sequential(*layers)
 
 
-class ResNeSt(nn.Module):
+class ResNeSt(nn.Module, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from a number of channels. `final_drop` is the dropout before
@@ -71,6 +73,7 @@ class ResNeSt(nn.Module):
         self.spec = spec
         self.feature_channels = list(spec.feature_channels)
         self.feature_strides = list(spec.feature_strides)
+        norm_layer = norm_after(spec.deploy, norm_layer)
         self.conv1 = stem(spec, norm_layer)
         self.bn1 = norm_layer(spec.stem_channels)
         self.relu = nn.ReLU(inplace=True)
@@ -92,17 +95,28 @@ class ResNeSt(nn.Module):
                 if name.endswith(".bn3.weight"):
                     nn.init.zeros_(scale)
 
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
-        stem = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        stem = self.forward_stem(x)
         stage1 = self.layer1(stem)
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
         return [stem, stage1, stage2, stage3, self.layer4(stage3)]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.forward_stages(x)[-1]
+        # Unlike in forward_stages, a feature map goes when the next stage has read it.
+        x = self.layer2(self.layer1(self.forward_stem(x)))
+        x = self.layer4(self.layer3(x))
         return self.fc(self.drop(self.avgpool(x).flatten(1)))
+
+    def deploy(self) -> ResNeSt:
+        """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
+        from resnest.torch.deploy import deploy  # deploy.py reads this module
+
+        return deploy(self)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from resnest.blocks import SplitAttentionSpec
 from resnest.torch.dropblock import DropBlock
-from resnest.torch.layers import BatchNorm, NormLayer, check_batch, conv2d
+from resnest.torch.layers import BatchNorm, NormLayer, check_batch, conv2d, norm_after
 
 
 class SplitAttention(nn.Module):
@@ -21,6 +21,7 @@ class SplitAttention(nn.Module):
         super().__init__()
         self.radix = splat.radix
         self.cardinality = splat.cardinality
+        norm_layer = norm_after(splat.deploy, norm_layer)
         self.conv = conv2d(splat.conv)
         self.bn0 = norm_layer(splat.conv.out_channels)
         self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else nn.Identity()
@@ -38,11 +39,7 @@ class SplitAttention(nn.Module):
             check_batch(gap, self.bn1)
         attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
         weights = radix_softmax(attention, self.radix, self.cardinality)  # (N, R, C, 1, 1)
-        splits = x.chunk(self.radix, dim=1)
-        out = weights[:, 0] * splits[0]
-        for r in range(1, self.radix):
-            out = torch.addcmul(out, weights[:, r], splits[r])
-        return out
+        return weighted_sum(x, weights, self.radix)
 
 
 def radix_softmax(attention: Tensor, radix: int, cardinality: int) -> Tensor:
@@ -50,3 +47,14 @@ def radix_softmax(attention: Tensor, radix: int, cardinality: int) -> Tensor:
     weights = attention.reshape(attention.shape[0], cardinality, radix, -1).transpose(1, 2)  # (N, R, K, C / K)
     weights = weights.sigmoid() if radix == 1 else weights.softmax(dim=1)
     return weights.reshape(attention.shape[0], radix, -1, 1, 1)
+
+
+def weighted_sum(x: Tensor, weights: Tensor, radix: int) -> Tensor:
+    """The splits of x, (N, R * C, H, W), times their weights, (N, R, C, 1, 1), added up: (N, C, H, W)."""
+    splits = x.chunk(radix, dim=1)
+    if radix == 2:  # two weights that add up to 1: one pass over the splits instead of two
+        return torch.lerp(splits[1], splits[0], weights[:, 0])
+    out = splits[0] * weights[:, 0]
+    for r in range(1, radix):
+        out.addcmul_(splits[r], weights[:, r])
+    return out

@@ -11,6 +11,7 @@ from torch import nn
 
 from resnest.segmentation import SegmentationSpec
 from resnest.weights.check import fit
+from resnest.weights.fold import in_form_of
 from resnest.weights.naming import NOT_WEIGHTS
 from resnest.weights.segmentation_check import fit_segmentation
 from resnest.weights.segmentation_names import get_dialect
@@ -20,8 +21,9 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     """Copy canonical `weights` into `model`, in the dtype and on the device that it has.
 
     The model is a ResNeSt or a segmentation network; one on the meta device gets memory of its
-    own on the way, or without `copy` that of the arrays where their dtype is the model's. Raises
-    ValueError, listing them, for tensors that are unknown, missing or misshaped.
+    own on the way, or without `copy` that of the arrays where their dtype is the model's. Weights
+    for a model in deploy form are folded where they are not yet. Raises ValueError, listing them,
+    for tensors that are unknown, missing or misshaped.
     """
     attributes = _attributes(model)
     state = model.state_dict(keep_vars=True)
@@ -29,7 +31,8 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     if isinstance(model.spec, SegmentationSpec):
         arrays = fit_segmentation(weights, model.spec)
     else:
-        arrays = fit(weights, {name: tuple(tensor.shape) for name, tensor in targets.items()}, model.spec.name)
+        shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
     for name, target in targets.items():
         source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -33,11 +33,16 @@ def recognise(shapes: Shapes) -> ResNeStSpec:
     except (KeyError, IndexError, ZeroDivisionError) as error:
         raise ValueError(f"these tensors are no ResNeSt's: {error} is not as in one") from None
     for variant in VARIANTS.values():
-        alike = {field: getattr(found, field) for field in ("num_classes", "in_channels")}
+        alike = {field: getattr(found, field) for field in ("num_classes", "in_channels", "deploy")}
         same = {field: getattr(variant, field) for field in _NOT_IN_TENSORS}
         if dataclasses.replace(found, **same) == dataclasses.replace(variant, **alike):
             return dataclasses.replace(variant, **alike)
     return found
+
+
+def is_folded(names: Container[str]) -> bool:
+    """Whether these canonical names are those of a deploy form: a convolution that a norm follows has no bias."""
+    return "layer1.0.conv1.bias" in names
 
 
 def _derive(shapes: Shapes) -> ResNeStSpec:
@@ -57,7 +62,8 @@ def _derive(shapes: Shapes) -> ResNeStSpec:
         bottleneck_width=group_width // cardinality,
         deep_stem=deep_stem,
         stem_width=first[0] if deep_stem else ResNeStSpec.stem_width,
-        avg_down=len(shapes["layer1.0.downsample.1.weight"]) == 4,
+        avg_down="layer1.0.downsample.0.weight" not in shapes,  # a pooling has that place
+        deploy=is_folded(shapes),
         in_channels=first[1],
         num_classes=shapes["fc.weight"][0] if "fc.weight" in shapes else 0,
     )

@@ -1,0 +1,60 @@
+"""Batch norms folded into the convolutions before them: the weights of the deploy form.
+
+In prediction a batch norm is a fixed scale and shift of each channel, so that a convolution
+with other weights and a bias does the work of both (arXiv 1712.05877, section 3.2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from resnest.blocks import NORM_EPS, NORM_TENSORS
+from resnest.spec import ResNeStSpec
+from resnest.weights.check import check, is_folded, recognise
+
+
+def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
+    """The canonical `weights` of a network with every batch norm folded into the convolution before it.
+
+    `eps` is the batch norms' own. Computed in float64; every tensor keeps its dtype. Folded
+    weights come back as they are. Raises ValueError for tensors that are not all of a ResNeSt.
+    """
+    shapes = {name: array.shape for name, array in weights.items()}
+    spec = recognise(shapes)
+    check(shapes, spec.tensors(), spec.name)
+    return _fold(weights, spec, eps)
+
+
+def in_form_of(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
+    """`weights` as a network of this `spec` takes them: folded where it is a deploy form.
+
+    Raises ValueError for folded weights where it is not, because nothing unfolds them.
+    """
+    if is_folded(weights) and not spec.deploy:
+        raise ValueError(
+            f"these weights have their batch norms folded and {spec.name} was built with batch norms:"
+            " build it with deploy=True, or load the weights they were folded from"
+        )
+    return _fold(weights, spec, eps) if spec.deploy else dict(weights)
+
+
+def _fold(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, eps: float) -> dict[str, np.ndarray]:
+    """Fold each pair of `spec` that is there as a whole; what is not stays, so that a check can name it."""
+    folded = dict(weights)
+    for conv, _, norm in dataclasses.replace(spec, deploy=False).layers():
+        names = [f"{conv}.weight", *(f"{norm}.{tensor}" for tensor in NORM_TENSORS)]
+        if norm is None or not all(name in weights for name in names):
+            continue
+        kernel, scale, shift, mean, var = (weights[name].astype(np.float64) for name in names)
+        bias = weights.get(f"{conv}.bias", np.zeros(len(kernel)))
+        scale = scale / np.sqrt(var + eps)
+        for name in names[1:]:
+            del folded[name]
+        dtype = weights[names[0]].dtype
+        folded[f"{conv}.weight"] = (kernel * scale[:, None, None, None]).astype(dtype)
+        folded[f"{conv}.bias"] = (shift + (bias - mean) * scale).astype(dtype)
+    order = dataclasses.replace(spec, deploy=True).tensors()
+    return {name: folded.pop(name) for name in order if name in folded} | folded

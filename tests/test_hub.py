@@ -1,0 +1,160 @@
+import copy
+import io
+import json
+import runpy
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+
+import resnest
+import resnest.torch
+from resnest import get_spec, weights
+from resnest.hub import model_card
+from tests.conftest import Backend, draw, photo_like
+
+NARROW = {"stem_width": 8, "bottleneck_width": 8}
+SPEC = get_spec("resnest14", num_classes=5, **NARROW)
+BOTH = ["torch", "gluon"]
+IMAGE = photo_like(1, 3, 32, 32, dtype="float32")
+ROOT = str(Path(__file__).parents[1])
+
+
+def build(backend, **options):
+    return backend.module.create_model("resnest14", weights=draw(SPEC), num_classes=5, **NARROW, **options)
+
+
+def in_torch(**options):
+    return build(Backend("torch"), **options)
+
+
+def test_hubconf_has_every_builder():
+    entries = runpy.run_path(f"{ROOT}/hubconf.py")
+    assert all(entries[name] is getattr(resnest.torch, name) for name in resnest.list_models())
+
+
+def test_torch_hub_loads_a_network_from_a_clone():
+    model = torch.hub.load(ROOT, "resnest50", source="local", num_classes=3, **NARROW)
+    assert model.spec == get_spec("resnest50", num_classes=3, **NARROW)
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize("reader", BOTH)
+@pytest.mark.parametrize("writer", BOTH)
+def test_what_one_backend_saved_opens_in_both(writer, reader, tmp_path):
+    model = build(Backend(writer), final_drop=0.25)
+    model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    opened = Backend(reader).network.from_pretrained(tmp_path)
+    assert opened.spec == SPEC
+    assert "0.25" in repr(opened.drop)
+    found = Backend(reader).module.get_weights(opened)
+    assert all((found[name] == array).all() for name, array in draw(SPEC).items())
+
+
+def test_a_model_from_a_folder_is_in_eval_mode(tmp_path):
+    in_torch().save_pretrained(tmp_path)
+    assert not resnest.torch.ResNeSt.from_pretrained(tmp_path).training
+
+
+def test_a_classifier_that_was_replaced_is_what_is_saved(backend, tmp_path):
+    model = build(backend)
+    model.reset_classifier(2)
+    model.save_pretrained(tmp_path)
+    opened = backend.network.from_pretrained(tmp_path)
+    assert opened.spec.num_classes == 2
+    assert (backend.predict(opened, IMAGE) == backend.predict(model, IMAGE)).all()
+
+
+def test_from_pretrained_adapts_to_other_classes_and_channels(backend, tmp_path, caplog):
+    build(backend).save_pretrained(tmp_path)
+    opened = backend.network.from_pretrained(tmp_path, num_classes=3, in_channels=1)
+    assert (opened.spec.num_classes, opened.spec.in_channels) == (3, 1)
+    assert "the classifier for 5 classes gave way to an untrained one for 3" in caplog.messages
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize("reader", BOTH)
+@pytest.mark.parametrize("writer", BOTH)
+def test_a_backbone_is_saved_with_the_stages_it_has(writer, reader, tmp_path):
+    build(Backend(writer), features_only=True, out_indices=(1, 2)).save_pretrained(tmp_path)
+    opened = Backend(reader).module.ResNeStFeatures.from_pretrained(tmp_path)
+    assert opened.out_indices == [1, 2]
+    held = Backend(reader).module.get_weights(opened)
+    assert not any(name.startswith("layer3") for name in held)
+    assert all((array == draw(SPEC)[name]).all() for name, array in held.items())
+
+
+def test_the_saved_weights_are_a_weight_file_like_any_other(tmp_path):
+    in_torch().save_pretrained(tmp_path)
+    loaded = weights.load(tmp_path / "model.safetensors")
+    assert all((loaded[name] == array).all() for name, array in draw(SPEC).items())
+
+
+def test_the_config_is_the_spec_and_the_options_that_are_not_the_defaults(tmp_path):
+    in_torch(final_drop=0.5).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.keys() == {"spec", "final_drop"}
+    assert resnest.ResNeStSpec(**config["spec"]) == SPEC
+
+
+@pytest.mark.parametrize(
+    "config", [None, {}, {"architecture": "resnest50d"}, {"spec": {"name": "x"}}, {"spec": {"nam": 1}}]
+)
+def test_a_folder_without_a_spec_is_one_sentence(backend, config, tmp_path):
+    in_torch().save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"has no config\.json with a spec in it.*create_model\(NAME, weights=FILE\)"):
+        backend.network.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_not_those_of_the_spec_are_an_error_that_lists_them(tmp_path):
+    in_torch().save_pretrained(tmp_path)
+    lacking = {name: array for name, array in draw(SPEC).items() if name != "bn1.weight"}
+    weights.files.write_file(tmp_path / "model.safetensors", lacking)
+    with pytest.raises(ValueError, match=r"not those of resnest14; missing: bn1\.weight"):
+        resnest.torch.ResNeSt.from_pretrained(tmp_path)
+
+
+def test_a_model_is_pushed_with_its_weights_config_and_card(monkeypatch):
+    pushed = {}
+
+    def create_repo(api, repo_id, **arguments):
+        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    def upload_folder(api, *, repo_id, folder_path, **arguments):
+        pushed.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()}, repo_id=repo_id)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    in_torch().push_to_hub("somebody/small")
+    assert pushed["repo_id"] == "somebody/small"
+    assert pushed.keys() == {"repo_id", "config.json", "model.safetensors", "README.md"}
+    assert pushed["README.md"].decode() == model_card(SPEC)
+
+
+def test_the_card_tells_what_the_spec_tells():
+    card = model_card(get_spec("resnest269"))
+    assert huggingface_hub.ModelCard(card).data.library_name == "resnest"
+    for fact in ("3, 30, 48, 8", "110,929,480", "77,348,702,208", "416x416", "bicubic", "image-classification"):
+        assert fact in card
+    assert "image-feature-extraction" in model_card(get_spec("resnest50", num_classes=0))
+
+
+def test_the_mixin_leaves_copying_pickling_scripting_and_compiling_as_they_were():
+    model = in_torch().eval()
+    x, saved = torch.randn(1, 3, 32, 32), io.BytesIO()
+    torch.save(model, saved)
+    saved.seek(0)
+    twins = [
+        copy.deepcopy(model),
+        torch.load(saved, weights_only=False),
+        torch.jit.script(model),
+        torch.export.export(model, (x,)).module(),
+        torch.compile(model, backend="eager"),
+    ]
+    with torch.no_grad():
+        assert all((twin(x) == model(x)).all() for twin in twins)
