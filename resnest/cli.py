@@ -48,6 +48,7 @@ def list_command() -> None:
     console.print(
         "form: radix s cardinality x width d; size: side of the published input in pixels; MACs: at that size"
     )
+    console.print(f"\nfor segmentation: {', '.join(SEGMENTATION_VARIANTS)}")
 
 
 @main.command()
@@ -56,6 +57,8 @@ def list_command() -> None:
 @click.option("--output-stride", type=int, default=32, show_default=True, help="32, or 16 and 8 for dilated networks.")
 def info(name: str, size: int | None, output_stride: int) -> None:
     """Show the stages, shapes and costs of the network NAME."""
+    if name in SEGMENTATION_VARIANTS:
+        return resnest.cli_segmentation.show_costs(get_segmentation_spec(name), size)
     spec = get_spec(name, output_stride=output_stride)
     size = spec.image_size if size is None else size
     cost = spec.cost(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.progress import Progress
 from resnest import labels as label_maps
 from resnest import miou
 from resnest.image import normalise, open_photo
-from resnest.processes import process, processes, sum_over_processes
+from resnest.processes import joined, process, processes, sum_over_processes
 from resnest.segment import MODES, SCALES, Inference, Predict
 from resnest.segmentation import SegmentationSpec, get_segmentation_spec
 from resnest.terminal import Command, console, errors, make_table
@@ -94,20 +95,38 @@ def verify_segmentation(
     if zero_is_ignored is None:
         zero_is_ignored = spec.dataset == "ade20k"
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
-    mine = pairs[process() :: processes()]
-    with Progress(console=errors, disable=process() > 0) as progress:
-        for photo, label_map in progress.track(mine, description=spec.name):
+    with joined(), Progress(console=errors, disable=process() > 0) as progress:
+        for photo, label_map in progress.track(pairs[process() :: processes()], description=spec.name):
             image = open_photo(photo)
             truth = miou.read_labels(label_map, spec.num_classes, zero_is_ignored)
             if truth.shape != (image.height, image.width):
-                raise ValueError(
-                    f"{label_map} is {truth.shape[1]}x{truth.shape[0]} and its photo {image.width}x{image.height}"
-                )
+                sizes = f"{truth.shape[1]}x{truth.shape[0]} and its photo {image.width}x{image.height}"
+                raise ValueError(f"{label_map} is {sizes}")
             predicted = label_photo(image, size, inference, predict)
             confusion += miou.confusion_matrix(truth, predicted, spec.num_classes)
-    scores = miou.Scores(sum_over_processes(confusion))
+        scores = miou.Scores(sum_over_processes(confusion))
     if process() == 0:
         _report(spec, scores, len(pairs))
+
+
+def show_costs(spec: SegmentationSpec, size: int | None) -> None:
+    """What `resnest info` shows of a segmentation network."""
+    size = spec.image_size if size is None else size
+    cost = spec.cost(size)
+    console.print(f"[bold]{spec.name}[/] at {size}x{size}: {spec.num_classes} classes")
+    rows = _table("part", "output", "params", "MACs")
+    parts = {"backbone": "layer4", "decode_head": "logits", "auxiliary_head": None}
+    for part, stage in parts.items():
+        parameters = sum(
+            prod(shape)
+            for name, shape in spec.tensors().items()
+            if name.startswith(f"{part}.") and ".running_" not in name
+        )
+        macs = sum(layer.macs for layer in cost.layers if layer.name.startswith(f"{part}."))
+        shape = "x".join(map(str, cost.stages[stage])) if stage else "in training only"
+        rows.add_row(part, shape, f"{parameters:,}", f"{macs:,}" if stage else "", end_section=stage is None)
+    rows.add_row("all", "", f"{cost.parameters:,}", f"{cost.macs:,}")
+    console.print(rows)
 
 
 def label_photo(image: Image.Image, size: int | None, inference: Inference, predict: Predict) -> np.ndarray:

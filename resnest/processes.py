@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from datetime import timedelta
 
 import numpy as np
 
@@ -17,14 +20,29 @@ def process() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Inside, the processes know of each other; one that ends without saying so takes others down with it."""
+    if processes() == 1:
+        yield
+        return
+    import torch
+
+    # The default of half an hour is less than a slow process may need for its share of a data set.
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=1))
+    try:
+        yield
+        torch.distributed.barrier()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def sum_over_processes(array: np.ndarray) -> np.ndarray:
-    """The sum of every process's array of whole numbers; all of them wait here for the last one."""
+    """The sum of every joined process's array of whole numbers; all of them wait here for the last one."""
     if processes() == 1:
         return array
     import torch
 
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
     total = torch.from_numpy(array.copy())
     torch.distributed.all_reduce(total)
     return total.numpy()

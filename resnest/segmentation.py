@@ -70,7 +70,8 @@ class SegmentationSpec:
             raise ValueError(f"dropout={self.dropout!r} must be at least 0 and below 1")
         if not (self.backbone.deep_stem and self.backbone.avg_down):
             raise ValueError("a segmentation network's backbone must have deep_stem and avg_down: no other has names")
-        object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, num_classes=0))
+        if self.backbone.num_classes:  # replacing checks every block of the network anew
+            object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, num_classes=0))
 
     @property
     def in_channels(self) -> int:

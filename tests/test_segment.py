@@ -16,8 +16,7 @@ from resnest.miou import Scores, confusion_matrix, pairs, read_labels
 from resnest.resize import resize
 from resnest.segment import SCALES, Inference, slide, softmax, starts
 from tests.conftest import draw
-
-TINY = get_spec("resnest14", bottleneck_width=8, stem_width=8, output_stride=8, dilated_pooling="openmmlab")
+from tests.segmenters import TINY
 
 
 def pixelwise(image):
@@ -278,3 +277,11 @@ def test_a_photo_without_a_label_map_is_named(folder, tmp_path):
     found = run("verify-segmentation", tmp_path, folder / "labels", "--weights", folder / "tiny.npz")
     assert found.exit_code == 2
     assert "lonely.png has no label map" in " ".join(found.output.split())
+
+
+def test_info_and_list_know_the_segmentation_networks():
+    found = run("info", "deeplabv3_resnest101_voc", "--size", 64)
+    assert found.exit_code == 0, found.output
+    assert "21x8x8" in found.output
+    assert "auxiliary_head" in found.output
+    assert "fcn_resnest101_ade20k_ssseg" in "".join(run("list").output.split())

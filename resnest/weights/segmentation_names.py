@@ -23,7 +23,7 @@ class SegmentationDialect:
     `modules` pairs canonical module names with this dialect's: a `*` stands for the same run of
     characters without a dot on both sides, a `**` for any run. A module in no row keeps its
     name. `norm` has this dialect's words for the tensors of a batch norm. A file is in this dialect
-    when it has all tensors in `signs`; `heads` are the heads that the dialect names like this.
+    when it has all tensors in `signs`, behind whatever prefix; `heads` are the heads that the dialect names like this.
     """
 
     name: str
@@ -43,16 +43,26 @@ class SegmentationDialect:
             translated[name] = f"{_rename(module, self.modules)}.{word}"
         return translated
 
-    def to_canonical(self, names: Iterable[str]) -> dict[str, str]:
-        """This dialect's name -> canonical name."""
+    def to_canonical(self, names: Collection[str]) -> dict[str, str]:
+        """This dialect's name -> canonical name, for the tensors of the network."""
+        prefix = self.prefix_in(names) or ""
         modules = tuple((theirs, ours) for ours, theirs in self.modules)
         words = {theirs: ours for ours, theirs in self.norm.items()}
         translated = {}
         for name in names:
-            module, _, tensor = name.rpartition(".")
-            if tensor not in NOT_WEIGHTS:
+            module, _, tensor = name.removeprefix(prefix).rpartition(".")
+            if name.startswith(prefix) and tensor not in NOT_WEIGHTS:
                 translated[name] = f"{_rename(module, modules)}.{words.get(tensor, tensor)}"
         return translated
+
+    def prefix_in(self, names: Collection[str]) -> str | None:
+        """What a trainer put before every name ("module."), where the signs are there at all."""
+        first = self.signs[0]
+        for name in names:
+            prefix = name.removesuffix(first)
+            if name.endswith(first) and prefix[-1:] in ("", ".") and all(prefix + sign in names for sign in self.signs):
+                return prefix
+        return None
 
 
 _OURS: Rows = tuple((f"backbone.{theirs}", f"backbone.{ours}") for ours, theirs in STEM.items())
@@ -155,7 +165,7 @@ def get_dialect(name: str, head: str) -> SegmentationDialect:
 def detect_dialect(names: Collection[str]) -> SegmentationDialect | None:
     """The dialect that `names` are written in; None where they are of no network with one of our heads."""
     for dialect in DIALECTS:
-        if all(sign in names for sign in dialect.signs):
+        if dialect.prefix_in(names) is not None:
             canonical = dialect.to_canonical(names).values()
             return dialect if any(sign in canonical for sign in HEAD_SIGNS.values()) else None
     return None
