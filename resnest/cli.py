@@ -220,4 +220,4 @@ def _parameters(spec: ResNeStSpec) -> dict[str, int]:
     return parameters
 
 
-from resnest import cli_export  # noqa: E402, F401  # they add their commands to main
+from resnest import cli_bench, cli_export  # noqa: E402, F401  # they add their commands to main
