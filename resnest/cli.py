@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 import resnest
+from resnest.cli_bench import bench
 from resnest.cli_export import export
 from resnest.cli_segmentation import segment, verify_segmentation
 from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
@@ -25,7 +26,7 @@ def main() -> None:
     """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec."""
 
 
-for command in (export, segment, verify_segmentation):
+for command in (bench, export, segment, verify_segmentation):
     main.add_command(command)
 
 

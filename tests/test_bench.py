@@ -1,0 +1,72 @@
+"""The benchmark's machinery; how fast anything is, no test asks."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from resnest.bench import FLOOR, Job, Result, _compare, contenders, report, run
+from resnest.bench_plot import plot
+from resnest.cli import main
+
+JOB = Job("resnest14", size=33, threads=1)
+
+
+def test_contenders_are_those_that_have_the_network():
+    assert contenders(JOB, []) == [
+        FLOOR,
+        "resnest.torch",
+        "resnest.torch nchw",
+        "resnest.torch deploy",
+        "resnest.torch deploy nchw",
+        "resnest.torch optimized",
+    ]
+    everyone = contenders(JOB, ["timm", "gluoncv", "onnxruntime"])
+    assert {"timm", "timm compiled", "timm.onnx", "resnest.onnx deploy", "gluoncv", "resnest.gluon optimized"} <= {
+        *everyone
+    }
+    assert not {"timm", "timm.onnx", "gluoncv"} & {*contenders(Job("resnest50_fast_1s1x64d"), ["timm", "gluoncv"])}
+
+
+def test_an_unknown_library_is_one_sentence():
+    with pytest.raises(ValueError, match="called 'keras'; known are timm, gluoncv, onnxruntime"):
+        contenders(JOB, ["keras"])
+
+
+def test_ratios_are_of_medians_over_the_peers_better_layout():
+    results = [
+        Result("resnest.torch deploy", [2.0, 1.0, 9.0]),
+        Result("timm", [8.0]),
+        Result("timm nchw", [4.0]),
+        Result(FLOOR, [1.0]),
+    ]
+    _compare(results)
+    assert results[0].ratios == {FLOOR: 2.0, "timm": 0.5}
+    assert not results[1].ratios
+
+
+def test_contenders_take_turns_in_processes_of_their_own():
+    said = []
+    results = run(JOB, [FLOOR, "resnest.torch deploy"], rounds=2, progress=said.append)
+    assert [len(result.seconds) for result in results] == [2, 2]
+    assert all(result.median > 0 and result.peak > 0 and "torch" in result.versions for result in results)
+    assert said[-1] == "resnest14: round 2 of 2"
+    assert json.loads(json.dumps(report(JOB, results)))["results"][1]["contender"] == "resnest.torch deploy"
+
+
+def test_a_contender_that_fails_says_its_last_words():
+    with pytest.raises(RuntimeError, match="someone else ended without an answer: ValueError: there is no contender"):
+        run(JOB, ["someone else"], rounds=1)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_medians_are_drawn(tmp_path, suffix):
+    results = [Result("resnest.torch", [1.0, 2.0, 3.0]), Result("timm", [2.0, 2.0])]
+    plot([report(JOB, results)] * 2, tmp_path / f"plot{suffix}")
+    assert (tmp_path / f"plot{suffix}").stat().st_size > 1000
+
+
+def test_the_command_refuses_an_unknown_library():
+    result = CliRunner().invoke(main, ["bench", "resnest14", "--against", "keras"])
+    assert result.exit_code == 2
+    assert "keras" in result.output
