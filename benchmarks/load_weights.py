@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ def main() -> None:
             weights.save(arrays, path)
             for backend, create in (("torch", create_torch), ("gluon", create_gluon)):
                 plain, created = compare(
-                    lambda path=path: read_and_copy(path),
-                    lambda path=path, create=create: create(arguments.model, path),
-                    arguments.rounds,
+                    partial(read_and_copy, path), partial(create, arguments.model, path), arguments.rounds
                 )
                 ratios = [f"{b / a:.2f}" for a, b in zip(plain, created)]
                 size = path.stat().st_size / 1e6

@@ -114,7 +114,7 @@ def show_costs(spec: SegmentationSpec, size: int | None) -> None:
     size = spec.image_size if size is None else size
     cost = spec.cost(size)
     console.print(f"[bold]{spec.name}[/] at {size}x{size}: {spec.num_classes} classes")
-    rows = _table("part", "output", "params", "MACs")
+    rows = make_table("part", "output", "params", "MACs")
     parts = {"backbone": "layer4", "decode_head": "logits", "auxiliary_head": None}
     for part, stage in parts.items():
         parameters = sum(
