@@ -18,6 +18,8 @@ from resnest.cli_segmentation import segment, verify_segmentation
 from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
 from resnest.terminal import BROKEN_BOUND, Group, console, difference_table, errors, make_table
+from resnest.weights.naming import ALIASES as DIALECT_ALIASES
+from resnest.weights.naming import DIALECTS
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,20 +99,25 @@ def download(name: str, source: str | None, root: Path | None) -> None:
 @main.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--dialect", help="Names to write; without it Gluon's for .params and PyTorch's for the others.")
+@click.option(
+    "--dialect",
+    help="Names to write; without it Gluon's for .params and PyTorch's for the others. "
+    f"Known are {', '.join((*DIALECTS, *DIALECT_ALIASES))}.",
+)
+@click.option("--backbone", is_flag=True, help="Take the backbone alone, without any head or classifier.")
 @click.option("--verify", is_flag=True, help="Load both files and compare their logits.")
-def convert(source: Path, target: Path, dialect: str | None, verify: bool) -> None:
+def convert(source: Path, target: Path, dialect: str | None, backbone: bool, verify: bool) -> None:
     """Rewrite the weight file SOURCE as TARGET (.safetensors, .npz, .pth, .params)."""
     from resnest import weights
 
     with errors.status(f"converting {source.name}"):
-        spec = weights.convert(source, target, dialect=dialect)
+        spec = weights.convert(source, target, dialect=dialect, backbone=backbone)
     click.echo(f"{target}: {spec.name}, {len(spec.tensors())} tensors, {target.stat().st_size / 1e6:.1f} MB")
     if verify:
         from resnest.parity import verify_conversion
 
         with errors.status("comparing logits"):
-            row = verify_conversion(source, target)
+            row = verify_conversion(source, target, backbone=backbone)
         console.print(difference_table([row]))
         if not row.within:
             raise click.exceptions.Exit(BROKEN_BOUND)

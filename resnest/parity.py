@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ SEGMENTATION_BOUND = {"float64": 1e-12, "float32": 5e-6}
 """The same of a segmentation network's logits, which come out of longer sums."""
 
 Spec = ResNeStSpec | SegmentationSpec
+
+MXNET_DIALECTS = ("gluon", "symbol", "gluoncv_symbol")
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""
@@ -151,15 +154,17 @@ def training_batch(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate([pair, pair[:, ::-1]]))
 
 
-def verify_conversion(source: str | os.PathLike, target: str | os.PathLike, size: int = 128) -> Difference:
+def verify_conversion(
+    source: str | os.PathLike, target: str | os.PathLike, *, backbone: bool = False, size: int = 128
+) -> Difference:
     """Logits of two files of the same network on a photo, each in the framework whose names it has."""
     image = load_image(None, size)
     logits = []
     for path in (source, target):
-        weights = weight_files.load(path)
+        weights = weight_files.load(path, backbone=backbone)
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
-        torch, gluon = backends()
-        backend = gluon if weight_files.dialect_of(path) == "gluon" else torch
+        framework = "gluon" if weight_files.dialect_of(path) in MXNET_DIALECTS else "torch"
+        backend = importlib.import_module(f"resnest.{framework}.probe")
         logits.append(backend.run_stages(spec, weights, np.resize(image, (1, spec.in_channels, size, size)))[-1])
     return difference("logits", logits[1], logits[0], _logits_bound(spec, "float32"))
 

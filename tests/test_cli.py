@@ -157,3 +157,21 @@ def test_parity_without_a_framework_says_what_to_install(missing):
     assert done.returncode == 2
     assert "pip install 'resnest[" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize("dialect", ["symbol", "openmmlab"])
+def test_a_conversion_to_any_dialect_can_be_verified(dialect, tmp_path):
+    weights.save(draw(tiny()), tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--dialect", dialect, "--verify")
+    assert result.exit_code == 0
+    assert weights.dialect_of(tmp_path / "b.npz") == dialect
+
+
+def test_converting_the_backbone_leaves_heads_out(tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "a.npz", **draw(tiny()), **{"head.weight": np.zeros(3)})
+    assert "unknown: head.weight" in refused(run("convert", tmp_path / "a.npz", tmp_path / "b.npz"))
+    assert run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--backbone").exit_code == 0
+    assert weights.load(tmp_path / "b.npz").keys() == tiny(num_classes=0).tensors().keys()
