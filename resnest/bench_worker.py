@@ -176,7 +176,8 @@ def _gluon(library: str, form: str, spec: ResNeStSpec, images: np.ndarray, train
     x = mx.nd.array(images)
     if library == "gluoncv":
         zoo = importlib.import_module("gluoncv.model_zoo")
-        model = zoo.get_model(spec.name, pretrained=False)
+        size = images.shape[-1]  # its DropBlock is cut for one size
+        model = zoo.get_model(spec.name, pretrained=False, input_size=size)
         model.initialize()
     else:
         from resnest.gluon import create_model, optimize

@@ -7,7 +7,7 @@ together into networks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,6 +68,18 @@ class Layer(NamedTuple):
     name: str
     conv: ConvSpec
     norm: str | None
+
+
+def tensor_shapes(layers: Iterable[Layer]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of `layers`, in checkpoint order."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, conv, norm in layers:
+        shapes[f"{name}.weight"] = conv.shape
+        if conv.bias:
+            shapes[f"{name}.bias"] = (conv.out_channels,)
+        if norm is not None:
+            shapes.update({f"{norm}.{tensor}": (conv.out_channels,) for tensor in NORM_TENSORS})
+    return shapes
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from resnest.bench import FLOOR
 from resnest.spec import get_spec
 from resnest.terminal import Command, console, errors, make_table
 
@@ -69,19 +70,24 @@ def _print(report: dict[str, Any]) -> None:
     job = report["job"]
     kind = "training step" if job["train"] else "prediction"
     console.print(f"[bold]{job['model']}[/], {kind}, {job['batch']} x {job['size']} x {job['size']} pixels")
-    table = make_table("contender", "median", "spread", "images/s", "memory", "over its peers")
+    table = make_table("contender", "median", "spread", "images/s", "memory", "/ floor", "/ peer", "/ compiled")
     for result in report["results"]:
+        ratios = {peer: f"{ratio:.2f}" for peer, ratio in result["ratios"].items()}
+        floor, compiled = ratios.pop(FLOOR, ""), ratios.pop("timm compiled", "")
         table.add_row(
             result["contender"],
             f"{1e3 * result['median']:.1f} ms",
             f"{result['spread']:.0%}",
             f"{result['images_per_second']:.1f}",
             f"{result['peak'] / 1e6:.0f} MB",
-            ", ".join(
-                f"{ratio:.2f} x {peer.removeprefix('resnest.torch ')}" for peer, ratio in result["ratios"].items()
-            ),
+            floor,
+            *ratios.values() or ("",),
+            compiled,
         )
     console.print(table)
     versions = ", ".join(f"{library} {version}" for library, version in report["versions"].items())
     console.print(f"{report['machine']}, {job['threads']} threads, {job['clock']} clock; {versions}")
-    console.print("spread: the quartiles' range over the median")
+    console.print(
+        "spread: the quartiles' range over the median; /: the median over that of the convolutions alone, of the same"
+        " framework's other library in its better memory layout, and of that library compiled"
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnest.arguments import closest, unexpected
-from resnest.blocks import NORM_TENSORS, Layer, check_positive
+from resnest.blocks import Layer, check_positive, tensor_shapes
 from resnest.cost import Cost, segmentation_cost
 from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.spec import ResNeStSpec, get_spec
@@ -117,14 +117,7 @@ class SegmentationSpec:
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Canonical name -> shape of every tensor, in checkpoint order."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, conv, norm in self.layers():
-            shapes[f"{name}.weight"] = conv.shape
-            if conv.bias:
-                shapes[f"{name}.bias"] = (conv.out_channels,)
-            if norm is not None:
-                shapes.update({f"{norm}.{tensor}": (conv.out_channels,) for tensor in NORM_TENSORS})
-        return shapes
+        return tensor_shapes(self.layers())
 
     @staticmethod
     def backbone_name(module: str) -> str:

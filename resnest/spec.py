@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from resnest.arguments import closest, unexpected
-from resnest.blocks import NORM_TENSORS, BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec, check_positive
+from resnest.blocks import BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec, check_positive, tensor_shapes
 from resnest.cost import Cost, cost
 
 EXPANSION = 4
@@ -178,13 +178,7 @@ class ResNeStSpec:
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Canonical name -> shape of every tensor, in checkpoint order."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, conv, norm in self.layers():
-            shapes[f"{name}.weight"] = conv.shape
-            if conv.bias:
-                shapes[f"{name}.bias"] = (conv.out_channels,)
-            if norm is not None:
-                shapes.update({f"{norm}.{tensor}": (conv.out_channels,) for tensor in NORM_TENSORS})
+        shapes = tensor_shapes(self.layers())
         if self.num_classes:
             shapes["fc.weight"] = (self.num_classes, self.feature_channels[-1])
             shapes["fc.bias"] = (self.num_classes,)

@@ -11,6 +11,7 @@ from torch import nn
 import resnest.torch
 from resnest import ResNeStSpec
 from resnest.torch.layers import BatchNorm
+from resnest.torch.splat import weighted_sum
 from resnest.weights import recognise, save
 from resnest.weights.fold import fold
 from resnest.weights.recipe import make_input, make_weight
@@ -166,3 +167,13 @@ def test_a_package_has_its_own_suffix(tmp_path):
     model = resnest.torch.create_model("resnest14", **TINY)
     with pytest.raises(ValueError, match=r"does not end with \.pt2"):
         resnest.torch.optimize(model, torch.zeros(1, 3, 64, 64), tmp_path / "tiny.pt")
+
+
+@pytest.mark.parametrize("radix", [1, 2, 3])
+def test_splits_are_weighed_in_their_own_dtype(radix):
+    x = torch.randn(2, 4 * radix, 3, 3).bfloat16()
+    weights = torch.rand(2, radix, 4, 1, 1).softmax(dim=1)  # float32, as autocast leaves them on a GPU
+    out = weighted_sum(x, weights, radix)
+    expected = (x.float().unflatten(1, (radix, 4)) * weights).sum(dim=1)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), expected, atol=5e-2, rtol=5e-2)

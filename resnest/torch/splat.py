@@ -52,6 +52,7 @@ def radix_softmax(attention: Tensor, radix: int, cardinality: int) -> Tensor:
 def weighted_sum(x: Tensor, weights: Tensor, radix: int) -> Tensor:
     """The splits of x, (N, R * C, H, W), times their weights, (N, R, C, 1, 1), added up: (N, C, H, W)."""
     splits = x.chunk(radix, dim=1)
+    weights = weights.to(x.dtype)  # on a GPU, autocast computes a softmax in float32
     if radix == 2:  # two weights that add up to 1: one pass over the splits instead of two
         return torch.lerp(splits[1], splits[0], weights[:, 0])
     out = splits[0] * weights[:, 0]
