@@ -17,7 +17,7 @@ print(*[name for name in ("torch", "mxnet", "safetensors", "PIL", "click", "rich
 
 def test_importing_the_package_is_fast_and_loads_no_framework():
     seconds = []
-    for _ in range(3):
+    for _ in range(7):  # the fastest counts: other tests run beside this one
         run = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
         duration, loaded = run.stdout.split("\n")[:2]
         assert loaded == ""
