@@ -17,6 +17,7 @@ from resnest.blocks import NORM_MOMENTUM
 from resnest.image import load_image
 from resnest.segmentation import SegmentationSpec
 from resnest.spec import ResNeStSpec
+from resnest.weights.naming import MXNET_DIALECTS
 from resnest.weights.recipe import make_weight
 
 DTYPES = ("float32", "float64")
@@ -35,8 +36,6 @@ SEGMENTATION_BOUND = {"float64": 1e-12, "float32": 5e-6}
 """The same of a segmentation network's logits, which come out of longer sums."""
 
 Spec = ResNeStSpec | SegmentationSpec
-
-MXNET_DIALECTS = ("gluon", "symbol", "gluoncv_symbol")
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""

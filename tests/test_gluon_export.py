@@ -78,7 +78,8 @@ def test_arrays_saved_by_mxnet_itself_are_read_bit_for_bit(gluon, tmp_path):
     }
     mx.nd.save(str(tmp_path / "a.params"), {name: mx.nd.array(a, dtype=a.dtype) for name, a in arrays.items()})
     with open(tmp_path / "a.params", "rb") as file:
-        read = dict(mxnet_params.iterate(file))
+        index = mxnet_params.read_index(file)
+        read = {name: mxnet_params.read_array(file, entry) for name, entry in index.items()}
     assert all(read[name].dtype == a.dtype and (read[name] == a).all() for name, a in arrays.items())
     with open(tmp_path / "b.params", "wb") as file:
         mxnet_params.write(file, arrays)

@@ -39,7 +39,8 @@ def lay_out_file(entries, names=None):
 
 
 def read(content):
-    return dict(mxnet_params.iterate(io.BytesIO(content)))
+    file = io.BytesIO(content)
+    return {name: mxnet_params.read_array(file, entry) for name, entry in mxnet_params.read_index(file).items()}
 
 
 def same(left, right):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import BinaryIO, NamedTuple
 
@@ -193,9 +193,3 @@ def _read_name(cursor: _Cursor) -> str:
         return cursor.file.read(length).decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"the name at byte {start} in it is no UTF-8 text") from error
-
-
-def iterate(file: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
-    """Every (name, array) of a `.params` file, one at a time."""
-    for name, entry in read_index(file).items():
-        yield name, read_array(file, entry)
