@@ -149,24 +149,32 @@ def measure_training(name: str, batch: int = 64) -> None:
 
 
 def measure_split_attention() -> None:
-    """The weighted sum of two splits, eager and compiled, against the bytes that it has to move."""
+    """The weighted sum of two splits: eager, compiled and as a Triton kernel, against the bytes that it has to move."""
+    import triton_splat
+
     for channels, side in ((64, 56), (128, 28), (256, 14), (512, 7)):
         x = torch.randn(64, 2 * channels, side, side, device="cuda", dtype=torch.float16).to(
             memory_format=torch.channels_last
         )
-        weights = torch.rand(64, 2, channels, 1, 1, device="cuda", dtype=torch.float16)
+        attention = torch.randn(64, 2 * channels, 1, 1, device="cuda", dtype=torch.float16)
+        eager = partial(weighted_sum, attention=attention, radix=2, cardinality=1)
         with torch.no_grad():
             contenders: dict[str, Predict] = {
-                "eager": partial(weighted_sum, weights=weights, radix=2),
-                "compiled": partial(torch.compile(weighted_sum), weights=weights, radix=2),
+                "eager": eager,
+                "compiled": partial(torch.compile(weighted_sum), attention=attention, radix=2, cardinality=1),
+                "triton": partial(triton_splat.weighted_sum, attention=attention),
             }
+            exact = weighted_sum(x.double(), attention.double(), radix=2, cardinality=1)
+            for label, run in contenders.items():
+                off = float((run(x).double() - exact).abs().max() / exact.abs().max())
+                if not off <= BOUNDS[torch.float16]:
+                    raise ValueError(
+                        f"the {label} weighted sum is {off:.1e} off, more than {BOUNDS[torch.float16]:.0e}"
+                    )
             times = medians(contenders, x)
         moved = 1.5 * x.numel() * x.element_size() / 1e9
-        print(
-            f"weighted sum of 2 x {channels} channels at {side}x{side}, batch 64, float16:"
-            f" eager {times['eager']:.3f} ms ({1e3 * moved / times['eager']:.0f} GB/s),"
-            f" compiled {times['compiled']:.3f} ms ({1e3 * moved / times['compiled']:.0f} GB/s)"
-        )
+        speeds = ", ".join(f"{label} {ms:.3f} ms ({1e3 * moved / ms:.0f} GB/s)" for label, ms in times.items())
+        print(f"weighted sum of 2 x {channels} channels at {side}x{side}, batch 64, float16: {speeds}")
 
 
 def medians(contenders: dict[str, Callable[[Tensor], Tensor]], images: Tensor) -> dict[str, float]:

@@ -1,9 +1,11 @@
-"""The performance table and its plot: python benchmarks/run.py OUTPUT [--threads 2] [--clock wall|cpu] [NAMES]."""
+"""The README's performance table and plot: python benchmarks/run.py OUTPUT [--threads 2] [--clock wall|cpu] [NAMES]."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +13,89 @@ from resnest import list_models
 from resnest.bench import PEERS, Job, contenders, report, run
 from resnest.bench_plot import plot
 
+IN_FULL = "resnest50"
+"""The network that is measured in every form; of the others, the best forms that need no compiler."""
 
-def table(reports: list[dict[str, Any]]) -> str:
-    """All medians and ratios, as Markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in reports[0]["versions"].items())
-    lines = [
-        f"{reports[0]['machine']}, {reports[0]['job']['threads']} threads; {versions}.",
-        "",
-        "| network | batch | contender | ms | spread | MB | over its peers |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one in reports:
-        job = one["job"]
-        what = f"{job['model']}, {'training at' if job['train'] else 'at'} {job['size']}"
-        for row in one["results"]:
-            ratios = ", ".join(f"{ratio:.2f} x {peer}" for peer, ratio in row["ratios"].items())
-            lines.append(
-                f"| {what} | {job['batch']} | {row['contender']} | {1e3 * row['median']:.1f} |"
-                f" {row['spread']:.0%} | {row['peak'] / 1e6:.0f} | {ratios} |"
-            )
+OURS = {
+    "resnest.torch": "timm",
+    "resnest.torch deploy": "timm",
+    "resnest.onnx deploy": "timm.onnx",
+    "resnest.gluon": "gluoncv",
+    "resnest.gluon optimized": "gluoncv",
+}
+"""The forms in the table of all networks, and whom each is compared with."""
+
+
+def jobs(names: list[str], **setting: Any) -> Iterator[Job]:
+    """The fullest comparison first, then batch 1 before batch 8, so that an early end leaves whole columns."""
+    if IN_FULL in names:
+        yield Job(IN_FULL, 1, **setting)
+        yield Job(IN_FULL, 8, **setting)
+        yield Job(IN_FULL, 8, 128, train=True, **setting)
+    for batch in (1, 8):
+        for name in names:
+            if name != IN_FULL:
+                yield Job(name, batch, **setting)
+
+
+def measure(job: Job, rounds: int) -> dict[str, Any]:
+    in_full = job.model == IN_FULL
+    names = contenders(job, PEERS, fastest=in_full)
+    if not in_full:
+        names = [name for name in names if name in OURS or not name.startswith("resnest")]
+        rounds = max(rounds // 2, 2)
+    steps = 3 if job.batch == 1 else 2
+    return report(job, run(job, names, rounds, steps, progress=lambda said: print(said, file=sys.stderr)))
+
+
+def headline(reports: list[dict[str, Any]]) -> str:
+    """The README's table, as Markdown: the network measured in full, batch 1 beside batch 8."""
+    shown = [one for one in reports if one["job"]["model"] == IN_FULL and not one["job"]["train"]]
+    columns = [f"{title} {one['job']['batch']}" for one in shown for title in ("ms, batch", "over peer, batch")]
+    lines = [machine_and_versions(shown[0]), "", f"| {IN_FULL}, 224² | " + " | ".join(columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for rows in zip(*(one["results"] for one in shown)):
+        cells = [cell for row in rows for cell in (f"{1e3 * row['median']:.0f}", ratios_of(row))]
+        lines.append(f"| {rows[0]['contender']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def tables(reports: list[dict[str, Any]]) -> str:
+    """Everything measured, as Markdown: the network in full, then the ratios of all networks."""
+    lines = [machine_and_versions(reports[0]), ""]
+    for one in reports:
+        if one["job"]["model"] == IN_FULL:
+            lines += in_full(one)
+    predictions = [one for one in reports if not one["job"]["train"]]
+    lines += ["| median over the peer's | batch | " + " | ".join(OURS) + " |", "|---" * (len(OURS) + 2) + "|"]
+    for one in sorted(predictions, key=lambda one: (list_models().index(one["job"]["model"]), one["job"]["batch"])):
+        ratios = {row["contender"]: row["ratios"].get(OURS.get(row["contender"])) for row in one["results"]}
+        cells = [f"{ratios[name]:.2f}" if ratios.get(name) else "" for name in OURS]
+        if any(cells):
+            lines.append(f"| {one['job']['model']} | {one['job']['batch']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def in_full(report: dict[str, Any]) -> list[str]:
+    job = report["job"]
+    kind, memory = ("training step", "MB in steps") if job["train"] else ("prediction", "MB")
+    what = f"{job['model']}, {kind}, {job['batch']} x {job['size']}²"
+    lines = [f"| {what} | ms | spread | {memory} | over peer |", "|---|---|---|---|---|"]
+    for row in report["results"]:
+        megabytes = (row["step_memory"] if job["train"] else row["peak"]) / 1e6
+        cells = [f"{1e3 * row['median']:.1f}", f"{row['spread']:.0%}", f"{megabytes:.0f}", ratios_of(row)]
+        lines.append(f"| {row['contender']} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def ratios_of(row: dict[str, Any]) -> str:
+    return ", ".join(f"{ratio:.2f} {peer.removeprefix('resnest.torch ')}" for peer, ratio in row["ratios"].items())
+
+
+def machine_and_versions(report: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    job = report["job"]
+    return f"{report['machine']}, {job['threads']} threads, {job['clock']} clock; {versions}."
 
 
 def main() -> None:
@@ -39,22 +104,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="networks; without any, all of them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--no-fastest", action="store_true", help="leave out what is compiled first, for minutes")
+    parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    names = arguments.names or list_models()
     setting = {"threads": arguments.threads, "clock": arguments.clock}
-    jobs = [Job(name, batch, **setting) for name in names for batch in (1, 8)]
-    jobs += [Job(name, 8, 128, train=True, **setting) for name in names if name == "resnest50"]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    reports = []
-    for job in jobs:
-        peers = contenders(job, PEERS, not arguments.no_fastest)
-        reports.append(report(job, run(job, peers, arguments.rounds, progress=print)))
+    reports: list[dict[str, Any]] = []
+    for job in jobs(arguments.names or list_models(), **setting):
+        reports.append(measure(job, arguments.rounds))
         # Written after each run, so that an interrupted hour is not lost.
         (arguments.output / "results.json").write_text(json.dumps(reports, indent=1) + "\n")
-        (arguments.output / "table.md").write_text(table(reports))
-    plot([one for one in reports if one["job"]["model"] == names[0]], arguments.output / "plot.svg")
+        (arguments.output / "tables.md").write_text(tables(reports))
+        shown = [one for one in reports if one["job"]["model"] == IN_FULL and not one["job"]["train"]]
+        plot(shown or reports[:1], arguments.output / "plot.svg")
 
 
 if __name__ == "__main__":

@@ -100,9 +100,9 @@ _IN_GLUONCV = ("resnest14", "resnest26", "resnest50", "resnest101", "resnest200"
 
 
 def run(
-    job: Job, names: Sequence[str], rounds: int = 10, steps: int = 1, progress: Callable[[str], None] = lambda _: None
+    job: Job, names: Sequence[str], rounds: int = 10, steps: int = 3, progress: Callable[[str], None] = lambda _: None
 ) -> list[Result]:
-    """Time the contenders called `names`: in each of `rounds` rounds each does `steps` steps.
+    """Time the contenders called `names`: in each of `rounds` rounds each does `steps` timed steps, after one untimed.
 
     Raises RuntimeError, with its last words, for a contender that fails.
     """

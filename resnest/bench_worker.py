@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def main() -> None:
     answer({module: sys.modules[module].__version__ for module in _LIBRARIES if module in sys.modules})
     while steps := int(sys.stdin.readline()):
         seconds = []
+        step()  # untimed: the others' turns have emptied the caches and put the threads to sleep
         for _ in range(steps):
             start = clock()
             step()
@@ -178,6 +180,8 @@ def _gluon(library: str, form: str, spec: ResNeStSpec, images: np.ndarray, train
         zoo = importlib.import_module("gluoncv.model_zoo")
         size = images.shape[-1]  # its DropBlock is cut for one size
         model = zoo.get_model(spec.name, pretrained=False, input_size=size)
+        set_drop_prob = importlib.import_module("gluoncv.nn.dropblock").set_drop_prob
+        model.apply(partial(set_drop_prob, 0.0))  # nobody else's network drops blocks here
         model.initialize()
     else:
         from resnest.gluon import create_model, optimize

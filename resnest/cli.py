@@ -132,6 +132,7 @@ def convert(source: Path, target: Path, dialect: str | None, backbone: bool, ver
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
 @click.option("--output-stride", type=int, default=32, show_default=True, help="32, or 16 and 8 for dilated networks.")
+@click.option("--deploy", is_flag=True, help="Compare the deploy forms, with batch norms folded.")
 @click.option("--train", is_flag=True, help="Compare one training step too: loss, gradients, running statistics.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every tensor on its own, instead of tables.")
 def parity(
@@ -141,6 +142,7 @@ def parity(
     dtype: str,
     size: int | None,
     output_stride: int,
+    deploy: bool,
     train: bool,
     as_json: bool,
 ) -> None:
@@ -148,8 +150,14 @@ def parity(
     from resnest import parity as check
     from resnest.image import load_image
     from resnest.weights import load, recognise
+    from resnest.weights.check import is_folded
+    from resnest.weights.fold import in_form_of
 
     spec = any_spec(name, output_stride)
+    if deploy and not isinstance(spec, ResNeStSpec):
+        raise ValueError(
+            f"--deploy goes with a classifier, and {name} is a segmentation network, which has no such form"
+        )
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     pixels = load_image(image, size).astype(dtype)
@@ -165,14 +173,20 @@ def parity(
             tensors = load(weights)
             found = recognise({tensor: array.shape for tensor, array in tensors.items()})
             spec = dataclasses.replace(spec, num_classes=found.num_classes)
+        if isinstance(spec, ResNeStSpec) and (deploy or is_folded(tensors)):
+            spec = dataclasses.replace(spec, deploy=True)
+            tensors = in_form_of(spec, tensors)
         stages = check.compare_stages(spec, tensors, pixels, progress)
         step = check.compare_training(spec, tensors, check.training_batch(pixels), progress) if train else []
     rows = [*stages, *step]
+    folded = isinstance(spec, ResNeStSpec) and spec.deploy
     if as_json:
-        report = [dataclasses.asdict(row) | {"within": row.within} for row in rows]
-        click.echo(json.dumps({"model": spec.name, "size": size, "dtype": dtype, "differences": report}, indent=1))
+        report = {"model": spec.name, "deploy": folded, "size": size, "dtype": dtype}
+        differences = [dataclasses.asdict(row) | {"within": row.within} for row in rows]
+        click.echo(json.dumps(report | {"differences": differences}, indent=1))
     else:
-        console.print(f"[bold]{spec.name}[/] at {size}x{size} in {dtype}: PyTorch against MXNet Gluon")
+        form = ", deploy form," if folded else ""
+        console.print(f"[bold]{spec.name}[/]{form} at {size}x{size} in {dtype}: PyTorch against MXNet Gluon")
         console.print(difference_table(stages))
         if train:
             console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")

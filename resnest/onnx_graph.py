@@ -50,6 +50,7 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
         [value("image", dtype, ["batch", spec.in_channels, "height", "width"])],
         [value("logits", dtype, ["batch", spec.num_classes or spec.feature_channels[-1]])],
         graph.initializers,
+        value_info=[value(name, dtype, shape) for name, shape in graph.shapes.items()],
     )
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(
@@ -75,27 +76,33 @@ def import_onnx() -> Any:
 
 
 def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
-    conv1, _, _, _, conv3, *projection = block.layers()
+    conv1, conv, fc1, fc2, conv3, *projection = block.layers()
     shortcut = x
     if block.projection_pool is not None:
         shortcut = graph.pool("AveragePool", f"{block.name}.downsample.0", shortcut, block.projection_pool)
     for layer in projection:
         shortcut = graph.layer(shortcut, layer)
-    x = graph.relu(graph.layer(x, conv1))
-    x = graph.pool("AveragePool", f"{block.name}.pool_before", x, block.pool_before)
-    x = _split_attention(graph, x, block.attention, f"{block.name}.conv2")
+    splits = []
+    for part in range(block.attention.radix):  # each split in feature maps of its own: none needs to be cut out
+        split = graph.relu(graph.layer(x, conv1, part, block.attention.radix))
+        split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
+        splits.append(graph.relu(graph.layer(split, conv, part, block.attention.radix)))
+    weights = _attention(graph, splits, fc1, fc2, block.attention, f"{block.name}.conv2")
+    x = graph.add(f"{block.name}.conv2", [graph.node("Mul", f"{w}.times", y, w) for y, w in zip(splits, weights)])
     x = graph.pool("AveragePool", f"{block.name}.pool_after", x, block.pool_after)
-    return graph.relu(graph.node("Add", f"{block.name}.add", graph.layer(x, conv3), shortcut))
+    x = graph.layer(x, conv3)
+    # onnxruntime adds inside the convolution where it knows that both have the same shape.
+    for operand in (x, shortcut):
+        graph.shapes[operand] = ["batch", block.out_channels, f"layer{block.stage}.height", f"layer{block.stage}.width"]
+    return graph.relu(graph.add(f"{block.name}.add", [x, shortcut]))
 
 
-def _split_attention(graph: _Graph, x: str, splat: SplitAttentionSpec, name: str) -> str:
-    conv, fc1, fc2 = splat.layers(name)
-    x = graph.relu(graph.layer(x, conv))  # (N, R * C, H, W)
-    gap = graph.node("GlobalAveragePool", f"{name}.gap", x)
-    gap = graph.reshape(f"{name}.gap.split", gap, (0, splat.radix, -1, 1))
-    gap = graph.node("ReduceSum", f"{name}.gap.sum", gap, graph.numbers(f"{name}.gap.axes", [1]), keepdims=0)
-    gap = graph.reshape(f"{name}.gap.pixel", gap, (0, -1, 1, 1))  # (N, C, 1, 1)
-    attention = graph.layer(graph.relu(graph.layer(gap, fc1)), fc2)
+def _attention(
+    graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str
+) -> list[str]:
+    """The weights of the splits, each (N, C, 1, 1)."""
+    gaps = [graph.node("GlobalAveragePool", f"{split}.gap", split) for split in splits]
+    attention = graph.layer(graph.relu(graph.layer(graph.add(f"{name}.gap", gaps), fc1)), fc2)
     weights = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
     weights = graph.node("Transpose", f"{name}.radix", weights, perm=[0, 2, 1, 3])  # (N, R, K, C / K)
     if splat.radix == 1:
@@ -103,11 +110,7 @@ def _split_attention(graph: _Graph, x: str, splat: SplitAttentionSpec, name: str
     else:
         weights = graph.node("Softmax", f"{name}.weights", weights, axis=1)
     weights = graph.reshape(f"{name}.weights.pixel", weights, (0, -1, 1, 1))  # (N, R * C, 1, 1)
-    out = graph.node("Mul", f"{name}.weighed", x, weights)
-    if splat.radix == 1:
-        return out
-    splits = graph.split(f"{name}.split", out, splat.radix)
-    return graph.node("Sum", f"{name}.sum", *splits)
+    return graph.split(f"{name}.weights.split", weights, splat.radix)
 
 
 class _Graph:
@@ -118,6 +121,7 @@ class _Graph:
         self.weights = weights
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.shapes: dict[str, list[int | str]] = {}
 
     def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
@@ -135,7 +139,16 @@ class _Graph:
     def reshape(self, name: str, x: str, shape: tuple[int, ...]) -> str:
         return self.node("Reshape", name, x, self.numbers(f"{name}.shape", list(shape)))
 
+    def add(self, name: str, parts: list[str]) -> str:
+        """The sum of `parts`; one part is its own."""
+        total = parts[0]
+        for number, part in enumerate(parts[1:], 1):
+            total = self.node("Add", f"{name}.{number}", total, part)
+        return total
+
     def split(self, name: str, x: str, parts: int) -> list[str]:
+        if parts == 1:
+            return [x]
         outputs = [f"{name}.{part}" for part in range(parts)]
         self.nodes.append(self.onnx.helper.make_node("Split", [x], outputs, name=name, axis=1))
         return outputs
@@ -143,26 +156,32 @@ class _Graph:
     def relu(self, x: str) -> str:
         return self.node("Relu", f"{x}.relu", x)
 
-    def layer(self, x: str, layer: Layer) -> str:
-        """A convolution, and its batch norm where it has one."""
+    def layer(self, x: str, layer: Layer, part: int = 0, parts: int = 1) -> str:
+        """A convolution, and its batch norm where it has one; of the output channels one part of so many equal ones."""
         conv: ConvSpec = layer.conv
-        inputs = [x, self.tensor(f"{layer.name}.weight")]
+        channels = slice(part * conv.out_channels // parts, (part + 1) * conv.out_channels // parts)
+        suffix = f".{part}" if parts > 1 else ""
+
+        def tensor(name: str) -> str:
+            return self.tensor(name + suffix, self.weights[name][channels])
+
+        inputs = [x, tensor(f"{layer.name}.weight")]
         if conv.bias:
-            inputs.append(self.tensor(f"{layer.name}.bias"))
+            inputs.append(tensor(f"{layer.name}.bias"))
         x = self.node(
             "Conv",
-            layer.name,
+            layer.name + suffix,
             *inputs,
             kernel_shape=[conv.kernel_size] * 2,
             strides=[conv.stride] * 2,
             dilations=[conv.dilation] * 2,
             pads=[conv.padding] * 4,
-            group=conv.groups,
+            group=max(conv.groups // parts, 1),
         )
         if layer.norm is None:
             return x
-        norm = [self.tensor(f"{layer.norm}.{tensor}") for tensor in NORM_TENSORS]
-        return self.node("BatchNormalization", layer.norm, x, *norm, epsilon=NORM_EPS)
+        norm = [tensor(f"{layer.norm}.{name}") for name in NORM_TENSORS]
+        return self.node("BatchNormalization", layer.norm + suffix, x, *norm, epsilon=NORM_EPS)
 
     def pool(self, kind: str, name: str, x: str, pool: PoolSpec | None) -> str:
         if pool is None or pool.kernel_size == 1:

@@ -1,6 +1,8 @@
 """The benchmark's machinery; how fast anything is, no test asks."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -47,7 +49,7 @@ def test_ratios_are_of_medians_over_the_peers_better_layout():
 
 def test_contenders_take_turns_in_processes_of_their_own():
     said = []
-    results = run(JOB, [FLOOR, "resnest.torch deploy"], rounds=2, progress=said.append)
+    results = run(JOB, [FLOOR, "resnest.torch deploy"], rounds=2, steps=1, progress=said.append)
     assert [len(result.seconds) for result in results] == [2, 2]
     assert all(result.median > 0 and result.peak > 0 and "torch" in result.versions for result in results)
     assert said[-1] == "resnest14: round 2 of 2"
@@ -70,3 +72,13 @@ def test_the_command_refuses_an_unknown_library():
     result = CliRunner().invoke(main, ["bench", "resnest14", "--against", "keras"])
     assert result.exit_code == 2
     assert "keras" in result.output
+
+
+def test_the_readme_shows_what_was_measured():
+    root = Path(__file__).parent.parent
+    module = importlib.util.spec_from_file_location("run", root / "benchmarks" / "run.py")
+    benchmark = importlib.util.module_from_spec(module)
+    module.loader.exec_module(benchmark)
+    reports = json.loads((root / "benchmarks" / "results" / "results.json").read_text())
+    assert benchmark.headline(reports) in (root / "README.md").read_text()
+    assert benchmark.tables(reports) == (root / "benchmarks" / "results" / "tables.md").read_text()

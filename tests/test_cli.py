@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import resnest
 from resnest import get_spec, weights
 from resnest.cli import main
+from resnest.weights.fold import fold
 from tests.conftest import draw, tiny
 from tests.without import run_without
 
@@ -65,6 +66,7 @@ def test_the_module_runs_as_the_command():
         (["convert", "a.params", "b.bin"], "b.bin has no suffix of a weight file"),
         (["parity", "resnest51"], "no model called 'resnest51'"),
         (["parity", "resnest50", "--size", "8"], "8x8 pixels is too small"),
+        (["parity", "fcn_resnest101_voc", "--deploy"], "--deploy goes with a classifier"),
         (["parity", "resnest50", "--image", "nowhere.jpg"], "no photo nowhere.jpg"),
         (["parity", "resnest50", "--weights", "nowhere.npz"], "no weight file nowhere.npz"),
     ],
@@ -134,6 +136,17 @@ def test_parity_takes_the_classes_of_a_weight_file(tmp_path):
     result = run("parity", "resnest14", "--size", 64, "--weights", tmp_path / "a.safetensors")
     assert result.exit_code == 0
     assert "1x7" in result.output
+
+
+@pytest.mark.gluon
+def test_parity_compares_the_deploy_form(tmp_path):
+    asked = run("parity", "resnest14", "--size", 64, "--dtype", "float64", "--deploy", "--json")
+    report = json.loads(asked.stdout)
+    assert (asked.exit_code, report["deploy"], len(report["differences"])) == (0, True, 6)
+    weights.save(fold(draw(get_spec("resnest14"))), tmp_path / "folded.npz")
+    told = run("parity", "resnest14", "--size", 64, "--weights", tmp_path / "folded.npz")
+    assert told.exit_code == 0
+    assert "resnest14, deploy form, at 64x64" in told.output
 
 
 @pytest.mark.gluon

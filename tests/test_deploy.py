@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -169,11 +171,26 @@ def test_a_package_has_its_own_suffix(tmp_path):
         resnest.torch.optimize(model, torch.zeros(1, 3, 64, 64), tmp_path / "tiny.pt")
 
 
-@pytest.mark.parametrize("radix", [1, 2, 3])
-def test_splits_are_weighed_in_their_own_dtype(radix):
+@pytest.mark.parametrize(("radix", "cardinality"), [(1, 2), (2, 1), (3, 2)])
+def test_splits_are_weighed_in_their_own_dtype(radix, cardinality):
     x = torch.randn(2, 4 * radix, 3, 3).bfloat16()
-    weights = torch.rand(2, radix, 4, 1, 1).softmax(dim=1)  # float32, as autocast leaves them on a GPU
-    out = weighted_sum(x, weights, radix)
-    expected = (x.float().unflatten(1, (radix, 4)) * weights).sum(dim=1)
+    attention = torch.randn(2, 4 * radix, 1, 1)  # float32, as some norms leave it under autocast
+    out = weighted_sum(x, attention, radix, cardinality)
     assert out.dtype == torch.bfloat16
-    torch.testing.assert_close(out.float(), expected, atol=5e-2, rtol=5e-2)
+    expected = weighted_sum(x.double(), attention.double(), radix, cardinality)
+    torch.testing.assert_close(out.double(), expected, atol=5e-2, rtol=5e-2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to keep memory")
+def test_memory_that_a_feature_map_freed_is_kept_for_the_next():
+    code = """
+import resource, torch
+from resnest.torch.deploy import keep_freed_memory
+keep_freed_memory()
+for number in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(64, 2**18)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 1000  # of the 16384 pages of 64 MiB

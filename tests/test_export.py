@@ -60,6 +60,8 @@ def test_an_onnx_graph_has_open_sizes_strided_poolings_and_says_what_it_is(tmp_p
     strides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "strides"]
     assert strides == [2] * len(pools)
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+    cut = [node.input[0] for node in model.graph.node if node.op_type == "Split"]
+    assert all(".weights." in name for name in cut)  # of the attention, not of a feature map
     assert {prop.key: prop.value for prop in model.metadata_props} == {"model": "tiny", "deploy": "true"}
 
 

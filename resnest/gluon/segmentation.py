@@ -10,7 +10,7 @@ import numpy as np
 
 from resnest.blocks import ConvSpec
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers import BatchNorm, NormLayer, conv2d, nn
+from resnest.gluon.layers import CONV_INIT, BatchNorm, NormLayer, conv2d, nn
 from resnest.gluon.model import ResNeStFeatures, sequential
 from resnest.gluon.weights import load_weights
 from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
@@ -19,13 +19,36 @@ from resnest.segmentation import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
 
 
+class ConvInParts(nn.Conv2D):
+    """A convolution, added up over parts of its input channels: see `resnest.blocks.LONGEST_SUM`."""
+
+    def __init__(self, conv: ConvSpec, **kwargs: Any):
+        options = {"padding": conv.padding, "dilation": conv.dilation, "in_channels": conv.in_channels}
+        super().__init__(
+            conv.out_channels, conv.kernel_size, use_bias=False, weight_initializer=CONV_INIT, **options, **kwargs
+        )
+        size = -(-conv.in_channels // conv.parts)
+        self.bounds = [(begin, min(begin + size, conv.in_channels)) for begin in range(0, conv.in_channels, size)]
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
+        sums = [
+            F.Convolution(
+                F.slice_axis(x, axis=1, begin=begin, end=end),
+                F.slice_axis(weight, axis=1, begin=begin, end=end),
+                **self._kwargs,
+            )
+            for begin, end in self.bounds
+        ]
+        return F.add_n(*sums)
+
+
 class ConvUnit(mx.gluon.HybridBlock):
     """A convolution, a norm and a ReLU."""
 
     def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
         super().__init__(**kwargs)
         with self.name_scope():
-            self.conv = conv2d(conv)
+            self.conv = conv2d(conv) if conv.parts == 1 else ConvInParts(conv)
             self.bn = norm_layer(in_channels=conv.out_channels)
             self.relu = nn.Activation("relu")
 

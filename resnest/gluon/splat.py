@@ -51,25 +51,28 @@ class SplitAttention(mx.gluon.HybridBlock):
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
         gap = F.sum(F.reshape(self.gap(x), (0, self.radix, -1, 1, 1)), axis=1)  # (N, C, 1, 1)
         attention = self.fc2(self.drop(self.relu(self.bn1(self.fc1(gap)))))
-        weights = radix_softmax(F, attention, self.radix, self.cardinality)  # (N, R * C, 1, 1)
-        return weighted_sum(F, x, weights, self.radix, self.channels)
+        return weighted_sum(F, x, attention, self.radix, self.cardinality, self.channels)
 
 
-def radix_softmax(F: Any, attention: Any, radix: int, cardinality: int) -> Any:
-    """Softmax over the splits of (N, K * R * C / K, 1, 1): weights (N, R * C, 1, 1); a sigmoid where R is 1."""
-    weights = F.swapaxes(F.reshape(attention, (0, cardinality, radix, -1)), 1, 2)  # (N, R, K, C / K)
-    weights = F.sigmoid(weights) if radix == 1 else F.softmax(weights, axis=1)
-    return F.reshape(weights, (0, -1, 1, 1))
+def weighted_sum(F: Any, x: Any, attention: Any, radix: int, cardinality: int, channels: int) -> Any:
+    """The splits of x, (N, R * C, H, W), weighted by `attention`, (N, K * R * C / K, 1, 1), and added up: (N, C, H, W).
 
-
-def weighted_sum(F: Any, x: Any, weights: Any, radix: int, channels: int) -> Any:
-    """The splits of x, (N, R * C, H, W), times their weights, (N, R * C, 1, 1), added up: (N, C, H, W)."""
-    bounds = [(r * channels, (r + 1) * channels) for r in range(radix)]
-    splits = [F.slice_axis(x, axis=1, begin=begin, end=end) for begin, end in bounds]
-    weights = [F.slice_axis(weights, axis=1, begin=begin, end=end) for begin, end in bounds]
-    if radix == 2:  # two weights that add up to 1: one multiplication instead of two
-        return splits[1] + F.broadcast_mul(splits[0] - splits[1], weights[0])
+    The weights are the softmax of `attention` over the splits, or its sigmoid where R is 1.
+    """
+    splits = chunk(F, x, radix, channels)
+    scores = F.swapaxes(F.reshape(attention, (0, cardinality, radix, -1)), 1, 2)  # (N, R, K, C / K)
+    if radix == 1:
+        return F.broadcast_mul(splits[0], F.sigmoid(F.reshape(scores, (0, -1, 1, 1))))
+    if radix == 2:  # a sigmoid of the difference, and weights that add up to 1: one multiplication instead of two
+        first, second = chunk(F, F.reshape(scores, (0, -1, 1, 1)), radix, channels)
+        return splits[1] + F.broadcast_mul(splits[0] - splits[1], F.sigmoid(first - second))
+    weights = chunk(F, F.reshape(F.softmax(scores, axis=1), (0, -1, 1, 1)), radix, channels)
     out = F.broadcast_mul(splits[0], weights[0])
     for r in range(1, radix):
         out = out + F.broadcast_mul(splits[r], weights[r])
     return out
+
+
+def chunk(F: Any, x: Any, radix: int, channels: int) -> list[Any]:
+    """The splits of x, (N, R * C, ...): R times (N, C, ...)."""
+    return [F.slice_axis(x, axis=1, begin=r * channels, end=(r + 1) * channels) for r in range(radix)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,10 @@ from resnest.blocks import NORM_EPS
 from resnest.torch.model import ResNeSt, ResNeStFeatures
 from resnest.torch.weights import get_weights, load_weights
 from resnest.weights.fold import in_form_of
+
+# of glibc's malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
 
 
 def deploy(model: ResNeSt) -> ResNeSt:
@@ -47,10 +53,12 @@ def optimize(model: ResNeSt, example: Tensor, path: str | os.PathLike | None = N
     weight is laid out once as the processor wants it and ReLUs and residual adds run inside the
     convolutions. It takes a C++ compiler and about a minute, and what it gives is bound to
     this kind of processor. `path` keeps it as a `.pt2` package; the next process loads that
-    with `torch._inductor.aoti_load_package(path)`. Raises ValueError for a path of another kind.
+    with `torch._inductor.aoti_load_package(path)`. On Linux the process then keeps memory that it
+    freed: see `keep_freed_memory`. Raises ValueError for a path of another kind.
     """
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
+    keep_freed_memory()
     layout = torch.channels_last
     example = example.to(memory_format=layout)
     network = deploy(model).to(memory_format=layout)  # type: ignore[call-overload]  # PyTorch's hints leave it out
@@ -62,3 +70,15 @@ def optimize(model: ResNeSt, example: Tensor, path: str | os.PathLike | None = N
         )
         compiled = torch._inductor.aoti_load_package(package)
     return lambda images: compiled(images.to(memory_format=layout))
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what this process frees for its next feature maps. It does nothing without glibc.
+
+    By itself glibc gives blocks of many megabytes back to the system, which clears every page
+    again when the next feature map takes it. In a batch of eight that is a tenth of the time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, -1)
+        mallopt(M_MMAP_MAX, 0)

@@ -20,12 +20,29 @@ from resnest.torch.weights import load_weights
 from resnest.weights import load
 
 
+class ConvInParts(nn.Conv2d):
+    """A convolution, added up over parts of its input channels: see `resnest.blocks.LONGEST_SUM`."""
+
+    def __init__(self, conv: ConvSpec):
+        size, padding, dilation = conv.kernel_size, conv.padding, conv.dilation
+        super().__init__(conv.in_channels, conv.out_channels, size, padding=padding, dilation=dilation, bias=False)
+        self.parts = conv.parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.chunk(self.parts, dim=1)
+        weights = self.weight.chunk(self.parts, dim=1)
+        out = F.conv2d(inputs[0], weights[0], None, self.stride, self.padding, self.dilation)
+        for part in range(1, len(inputs)):
+            out = out + F.conv2d(inputs[part], weights[part], None, self.stride, self.padding, self.dilation)
+        return out
+
+
 class ConvUnit(nn.Module):
     """A convolution, a norm and a ReLU."""
 
     def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm):
         super().__init__()
-        self.conv = conv2d(conv)
+        self.conv = conv2d(conv) if conv.parts == 1 else ConvInParts(conv)
         self.bn = norm_layer(conv.out_channels)
         self.relu = nn.ReLU(inplace=True)
 

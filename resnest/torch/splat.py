@@ -38,23 +38,22 @@ class SplitAttention(nn.Module):
         if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error
             check_batch(gap, self.bn1)
         attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
-        weights = radix_softmax(attention, self.radix, self.cardinality)  # (N, R, C, 1, 1)
-        return weighted_sum(x, weights, self.radix)
+        return weighted_sum(x, attention, self.radix, self.cardinality)
 
 
-def radix_softmax(attention: Tensor, radix: int, cardinality: int) -> Tensor:
-    """Softmax over the splits of (N, K * R * C / K, 1, 1): weights (N, R, C, 1, 1); a sigmoid where R is 1."""
-    weights = attention.reshape(attention.shape[0], cardinality, radix, -1).transpose(1, 2)  # (N, R, K, C / K)
-    weights = weights.sigmoid() if radix == 1 else weights.softmax(dim=1)
-    return weights.reshape(attention.shape[0], radix, -1, 1, 1)
+def weighted_sum(x: Tensor, attention: Tensor, radix: int, cardinality: int) -> Tensor:
+    """The splits of x, (N, R * C, H, W), weighted by `attention`, (N, K * R * C / K, 1, 1), and added up: (N, C, H, W).
 
-
-def weighted_sum(x: Tensor, weights: Tensor, radix: int) -> Tensor:
-    """The splits of x, (N, R * C, H, W), times their weights, (N, R, C, 1, 1), added up: (N, C, H, W)."""
+    The weights are the softmax of `attention` over the splits, or its sigmoid where R is 1.
+    """
     splits = x.chunk(radix, dim=1)
-    weights = weights.to(x.dtype)  # on a GPU, autocast computes a softmax in float32
-    if radix == 2:  # two weights that add up to 1: one pass over the splits instead of two
-        return torch.lerp(splits[1], splits[0], weights[:, 0])
+    scores = attention.reshape(attention.shape[0], cardinality, radix, -1).transpose(1, 2)  # (N, R, K, C / K)
+    scores = scores.reshape(attention.shape[0], radix, -1, 1, 1)
+    if radix == 1:
+        return splits[0] * scores[:, 0].sigmoid().to(x.dtype)
+    if radix == 2:  # a sigmoid of the difference, and weights that add up to 1: one pass over the splits
+        return torch.lerp(splits[1], splits[0], (scores[:, 0] - scores[:, 1]).sigmoid().to(x.dtype))
+    weights = scores.softmax(dim=1).to(x.dtype)  # which autocast computes in float32 on a GPU
     out = splits[0] * weights[:, 0]
     for r in range(1, radix):
         out.addcmul_(splits[r], weights[:, r])
