@@ -48,11 +48,19 @@ def measure(job: Job, rounds: int) -> dict[str, Any]:
     return report(job, run(job, names, rounds, steps, progress=lambda said: print(said, file=sys.stderr)))
 
 
+def predictions_in_full(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in reports if one["job"]["model"] == IN_FULL and not one["job"]["train"]]
+
+
 def headline(reports: list[dict[str, Any]]) -> str:
     """The README's table, as Markdown: the network measured in full, batch 1 beside batch 8."""
-    shown = [one for one in reports if one["job"]["model"] == IN_FULL and not one["job"]["train"]]
+    shown = predictions_in_full(reports)
     columns = [f"{title} {one['job']['batch']}" for one in shown for title in ("ms, batch", "over peer, batch")]
-    lines = [machine_and_versions(shown[0]), "", f"| {IN_FULL}, 224² | " + " | ".join(columns) + " |"]
+    lines = [
+        machine_and_versions(shown[0]),
+        "",
+        f"| {IN_FULL}, {shown[0]['job']['size']}² | " + " | ".join(columns) + " |",
+    ]
     lines.append("|---" * (len(columns) + 1) + "|")
     for rows in zip(*(one["results"] for one in shown)):
         cells = [cell for row in rows for cell in (f"{1e3 * row['median']:.0f}", ratios_of(row))]
@@ -114,8 +122,7 @@ def main() -> None:
         # Written after each run, so that an interrupted hour is not lost.
         (arguments.output / "results.json").write_text(json.dumps(reports, indent=1) + "\n")
         (arguments.output / "tables.md").write_text(tables(reports))
-        shown = [one for one in reports if one["job"]["model"] == IN_FULL and not one["job"]["train"]]
-        plot(shown or reports[:1], arguments.output / "plot.svg")
+        plot(predictions_in_full(reports) or reports[:1], arguments.output / "plot.svg")
 
 
 if __name__ == "__main__":

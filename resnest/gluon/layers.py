@@ -17,9 +17,6 @@ NormLayer = Callable[..., Any]
 
 BatchNorm = partial(nn.BatchNorm, epsilon=NORM_EPS, momentum=1 - NORM_MOMENTUM)
 
-CONV_INIT = mx.init.MSRAPrelu("out", slope=0)
-"""N(0, 2 / fan-out), as the authors' code draws."""
-
 ONE_VALUE = (
     "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
     " batch of one image has no variance. Predict outside autograd.record(), give a batch of at least two on each"
@@ -46,8 +43,8 @@ def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
     return (lambda **_: Identity()) if deploy else norm_layer
 
 
-def conv2d(conv: ConvSpec) -> Any:
-    return nn.Conv2D(
+def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D) -> Any:
+    return layer(
         conv.out_channels,
         conv.kernel_size,
         strides=conv.stride,
@@ -56,7 +53,7 @@ def conv2d(conv: ConvSpec) -> Any:
         groups=conv.groups,
         use_bias=conv.bias,
         in_channels=conv.in_channels,
-        weight_initializer=CONV_INIT,
+        weight_initializer=mx.init.MSRAPrelu("out", slope=0),  # N(0, 2 / fan-out), as the authors' code draws
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from resnest.blocks import ConvSpec
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers import CONV_INIT, BatchNorm, NormLayer, conv2d, nn
+from resnest.gluon.layers import BatchNorm, NormLayer, conv2d, nn
 from resnest.gluon.model import ResNeStFeatures, sequential
 from resnest.gluon.weights import load_weights
 from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
@@ -22,13 +23,10 @@ from resnest.weights import load
 class ConvInParts(nn.Conv2D):
     """A convolution, added up over parts of its input channels: see `resnest.blocks.LONGEST_SUM`."""
 
-    def __init__(self, conv: ConvSpec, **kwargs: Any):
-        options = {"padding": conv.padding, "dilation": conv.dilation, "in_channels": conv.in_channels}
-        super().__init__(
-            conv.out_channels, conv.kernel_size, use_bias=False, weight_initializer=CONV_INIT, **options, **kwargs
-        )
-        size = -(-conv.in_channels // conv.parts)
-        self.bounds = [(begin, min(begin + size, conv.in_channels)) for begin in range(0, conv.in_channels, size)]
+    def __init__(self, *args: Any, parts: int, in_channels: int, **kwargs: Any):
+        super().__init__(*args, in_channels=in_channels, **kwargs)
+        size = -(-in_channels // parts)
+        self.bounds = [(begin, min(begin + size, in_channels)) for begin in range(0, in_channels, size)]
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
         sums = [
@@ -48,7 +46,7 @@ class ConvUnit(mx.gluon.HybridBlock):
     def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
         super().__init__(**kwargs)
         with self.name_scope():
-            self.conv = conv2d(conv) if conv.parts == 1 else ConvInParts(conv)
+            self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
             self.bn = norm_layer(in_channels=conv.out_channels)
             self.relu = nn.Activation("relu")
 

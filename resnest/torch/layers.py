@@ -33,8 +33,8 @@ def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
     return nn.Identity if deploy else norm_layer
 
 
-def conv2d(conv: ConvSpec) -> nn.Conv2d:
-    return nn.Conv2d(
+def conv2d(conv: ConvSpec, layer: Callable[..., nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:
+    return layer(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,

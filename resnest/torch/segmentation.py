@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,14 @@ from resnest.weights import load
 class ConvInParts(nn.Conv2d):
     """A convolution, added up over parts of its input channels: see `resnest.blocks.LONGEST_SUM`."""
 
-    def __init__(self, conv: ConvSpec):
-        size, padding, dilation = conv.kernel_size, conv.padding, conv.dilation
-        super().__init__(conv.in_channels, conv.out_channels, size, padding=padding, dilation=dilation, bias=False)
-        self.parts = conv.parts
+    def __init__(self, *args: Any, parts: int, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.parts = parts
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = x.chunk(self.parts, dim=1)
         weights = self.weight.chunk(self.parts, dim=1)
-        out = F.conv2d(inputs[0], weights[0], None, self.stride, self.padding, self.dilation)
+        out = F.conv2d(inputs[0], weights[0], self.bias, self.stride, self.padding, self.dilation)
         for part in range(1, len(inputs)):
             out = out + F.conv2d(inputs[part], weights[part], None, self.stride, self.padding, self.dilation)
         return out
@@ -42,7 +42,7 @@ class ConvUnit(nn.Module):
 
     def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm):
         super().__init__()
-        self.conv = conv2d(conv) if conv.parts == 1 else ConvInParts(conv)
+        self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
         self.bn = norm_layer(conv.out_channels)
         self.relu = nn.ReLU(inplace=True)
 
