@@ -6,43 +6,51 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from resnest import list_models
-from resnest.bench import PEERS, Job, contenders, report, run
+from resnest import get_spec, list_models
+from resnest.bench import PEERS, Job, contenders, machine, report, run
 from resnest.bench_plot import plot
+from resnest.cost import cost
 
 IN_FULL = "resnest50"
-"""The network that is measured in every form; of the others, the best forms that need no compiler."""
+"""The network that is measured in every form; of the others, those in the table of all networks."""
 
-OURS = {
-    "resnest.torch": "timm",
-    "resnest.torch deploy": "timm",
-    "resnest.onnx deploy": "timm.onnx",
-    "resnest.gluon": "gluoncv",
-    "resnest.gluon optimized": "gluoncv",
-}
-"""The forms in the table of all networks, and whom each is compared with."""
+OURS = (
+    ("resnest.torch", "timm"),
+    ("resnest.torch deploy", "timm"),
+    ("resnest.torch optimized", "timm"),
+    ("resnest.torch optimized", "timm compiled"),
+    ("resnest.onnx deploy", "timm.onnx"),
+    ("resnest.gluon", "gluoncv"),
+    ("resnest.gluon optimized", "gluoncv"),
+)
+"""The columns of the table of all networks: our forms, and whom each is compared with."""
 
 
 def jobs(names: list[str], **setting: Any) -> Iterator[Job]:
-    """The fullest comparison first, then batch 1 before batch 8, so that an early end leaves whole columns."""
+    """The fullest comparison first, then the others, the small ones first."""
     if IN_FULL in names:
         yield Job(IN_FULL, 1, **setting)
         yield Job(IN_FULL, 8, **setting)
         yield Job(IN_FULL, 8, 128, train=True, **setting)
-    for batch in (1, 8):
-        for name in names:
-            if name != IN_FULL:
-                yield Job(name, batch, **setting)
+    others = [Job(name, **setting) for name in names if name != IN_FULL]
+    for job in sorted(others, key=lambda job: cost(get_spec(job.model), job.size, job.size).macs):
+        yield job
+        yield replace(job, batch=8)
+
+
+def peers(job: Job) -> list[str]:
+    return [name for name in contenders(job, PEERS) if not name.startswith("resnest")]
 
 
 def measure(job: Job, rounds: int) -> dict[str, Any]:
-    in_full = job.model == IN_FULL
-    names = contenders(job, PEERS, fastest=in_full)
-    if not in_full:
-        names = [name for name in names if name in OURS or not name.startswith("resnest")]
+    names = contenders(job, PEERS)
+    if job.model != IN_FULL:
+        shown = {ours for ours, _ in OURS}
+        names = [name for name in names if name in shown or name in peers(job)]
         rounds = max(rounds // 2, 2)
     steps = 3 if job.batch == 1 else 2
     return report(job, run(job, names, rounds, steps, progress=lambda said: print(said, file=sys.stderr)))
@@ -74,13 +82,13 @@ def tables(reports: list[dict[str, Any]]) -> str:
     for one in reports:
         if one["job"]["model"] == IN_FULL:
             lines += in_full(one)
+    lines += ["| median over the peer's | batch | " + " | ".join(" / ".join(pair) for pair in OURS) + " |"]
+    lines += ["|---" * (len(OURS) + 2) + "|"]
     predictions = [one for one in reports if not one["job"]["train"]]
-    lines += ["| median over the peer's | batch | " + " | ".join(OURS) + " |", "|---" * (len(OURS) + 2) + "|"]
     for one in sorted(predictions, key=lambda one: (list_models().index(one["job"]["model"]), one["job"]["batch"])):
-        ratios = {row["contender"]: row["ratios"].get(OURS.get(row["contender"])) for row in one["results"]}
-        cells = [f"{ratios[name]:.2f}" if ratios.get(name) else "" for name in OURS]
-        if any(cells):
-            lines.append(f"| {one['job']['model']} | {one['job']['batch']} | {' | '.join(cells)} |")
+        ratios = {row["contender"]: row["ratios"] for row in one["results"]}
+        cells = [f"{ratios[ours][peer]:.2f}" if peer in ratios.get(ours, {}) else "" for ours, peer in OURS]
+        lines.append(f"| {one['job']['model']} | {one['job']['batch']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -109,18 +117,25 @@ def machine_and_versions(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("names", nargs="*", help="networks; without any, all of them")
+    parser.add_argument("names", nargs="*", help="networks; without any, all that a peer has")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     setting = {"threads": arguments.threads, "clock": arguments.clock}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    reports: list[dict[str, Any]] = []
-    for job in jobs(arguments.names or list_models(), **setting):
+    results = arguments.output / "results.json"
+    reports: list[dict[str, Any]] = json.loads(results.read_text()) if results.exists() else []
+    if any(one["machine"] != machine() for one in reports):
+        parser.error(f"{results} was measured on {reports[0]['machine']}, and this is {machine()}: name another OUTPUT")
+    measured = [one["job"] for one in reports]
+    names = arguments.names or [name for name in list_models() if peers(Job(name))]
+    for job in jobs(names, **setting):
+        if asdict(job) in measured:
+            continue
         reports.append(measure(job, arguments.rounds))
         # Written after each run, so that an interrupted hour is not lost.
-        (arguments.output / "results.json").write_text(json.dumps(reports, indent=1) + "\n")
+        results.write_text(json.dumps(reports, indent=1) + "\n")
         (arguments.output / "tables.md").write_text(tables(reports))
         plot(predictions_in_full(reports) or reports[:1], arguments.output / "plot.svg")
 

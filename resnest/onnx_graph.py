@@ -82,13 +82,8 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
         shortcut = graph.pool("AveragePool", f"{block.name}.downsample.0", shortcut, block.projection_pool)
     for layer in projection:
         shortcut = graph.layer(shortcut, layer)
-    splits = []
-    for part in range(block.attention.radix):  # each split in feature maps of its own: none needs to be cut out
-        split = graph.relu(graph.layer(x, conv1, part, block.attention.radix))
-        split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
-        splits.append(graph.relu(graph.layer(split, conv, part, block.attention.radix)))
-    weights = _attention(graph, splits, fc1, fc2, block.attention, f"{block.name}.conv2")
-    x = graph.add(f"{block.name}.conv2", [graph.node("Mul", f"{w}.times", y, w) for y, w in zip(splits, weights)])
+    splats = _splits_apart if block.attention.radix <= 2 else _splits_together
+    x = splats(graph, x, block, conv1, conv, fc1, fc2)
     x = graph.pool("AveragePool", f"{block.name}.pool_after", x, block.pool_after)
     x = graph.layer(x, conv3)
     # onnxruntime adds inside the convolution where it knows that both have the same shape.
@@ -97,20 +92,49 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
     return graph.relu(graph.add(f"{block.name}.add", [x, shortcut]))
 
 
-def _attention(
-    graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str
-) -> list[str]:
-    """The weights of the splits, each (N, C, 1, 1)."""
+def _splits_apart(graph: _Graph, x: str, block: BlockSpec, conv1: Layer, conv: Layer, fc1: Layer, fc2: Layer) -> str:
+    """The weighted sum of the splits, each computed in feature maps of its own: none needs to be cut out."""
+    splat, name = block.attention, f"{block.name}.conv2"
+    splits = []
+    for part in range(splat.radix):
+        split = graph.relu(graph.layer(x, conv1, part, splat.radix))
+        split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
+        splits.append(graph.relu(graph.layer(split, conv, part, splat.radix)))
     gaps = [graph.node("GlobalAveragePool", f"{split}.gap", split) for split in splits]
-    attention = graph.layer(graph.relu(graph.layer(graph.add(f"{name}.gap", gaps), fc1)), fc2)
-    weights = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
-    weights = graph.node("Transpose", f"{name}.radix", weights, perm=[0, 2, 1, 3])  # (N, R, K, C / K)
-    if splat.radix == 1:
-        weights = graph.node("Sigmoid", f"{name}.weights", weights)
-    else:
-        weights = graph.node("Softmax", f"{name}.weights", weights, axis=1)
+    weights = _attention(graph, graph.add(f"{name}.gap", gaps), fc1, fc2, splat, name)
     weights = graph.reshape(f"{name}.weights.pixel", weights, (0, -1, 1, 1))  # (N, R * C, 1, 1)
-    return graph.split(f"{name}.weights.split", weights, splat.radix)
+    weighted = [
+        graph.node("Mul", f"{weight}.times", split, weight)
+        for split, weight in zip(splits, graph.split(f"{name}.weights.split", weights, splat.radix))
+    ]
+    return graph.add(name, weighted)
+
+
+def _splits_together(graph: _Graph, x: str, block: BlockSpec, conv1: Layer, conv: Layer, fc1: Layer, fc2: Layer) -> str:
+    """The same from one feature map: three splits and more would read x so often that apart they take longer."""
+    splat, name = block.attention, f"{block.name}.conv2"
+    x = graph.relu(graph.layer(x, conv1))
+    x = graph.pool("AveragePool", f"{block.name}.pool_before", x, block.pool_before)
+    x = graph.relu(graph.layer(x, conv))  # (N, R * C, H, W)
+    gaps = graph.reshape(f"{name}.gaps", graph.node("GlobalAveragePool", f"{x}.gap", x), (0, splat.radix, -1, 1, 1))
+    weights = _attention(graph, graph.sum(f"{name}.gap", gaps, axis=1), fc1, fc2, splat, name)
+    weights = graph.reshape(f"{name}.weights.pixel", weights, (0, splat.radix, -1, 1))  # (N, R, C, 1)
+    channels = splat.conv.out_channels // splat.radix
+    splits = graph.reshape(f"{name}.splits", x, (0, splat.radix, channels, -1))  # (N, R, C, H * W)
+    weighted = graph.node("Mul", f"{name}.weighted", splits, weights)
+    size = graph.node("Shape", f"{name}.size", x, start=2)
+    shape = graph.node("Concat", f"{name}.shape", graph.numbers(f"{name}.channels", [0, channels]), size, axis=0)
+    return graph.node("Reshape", name, graph.sum(f"{name}.sum", weighted, axis=1), shape)
+
+
+def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
+    """The weights of the splits, (N, R, K, C / K), from the pooled sum of the splits, (N, C, 1, 1)."""
+    attention = graph.layer(graph.relu(graph.layer(gap, fc1)), fc2)
+    scores = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
+    scores = graph.node("Transpose", f"{name}.radix", scores, perm=[0, 2, 1, 3])
+    if splat.radix == 1:
+        return graph.node("Sigmoid", f"{name}.weights", scores)
+    return graph.node("Softmax", f"{name}.weights", scores, axis=1)
 
 
 class _Graph:
@@ -145,6 +169,9 @@ class _Graph:
         for number, part in enumerate(parts[1:], 1):
             total = self.node("Add", f"{name}.{number}", total, part)
         return total
+
+    def sum(self, name: str, x: str, axis: int) -> str:
+        return self.node("ReduceSum", name, x, self.numbers(f"{name}.axis", [axis]), keepdims=0)
 
     def split(self, name: str, x: str, parts: int) -> list[str]:
         if parts == 1:

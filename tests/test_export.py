@@ -15,7 +15,7 @@ from resnest.weights.recipe import make_weight
 FORMS = [
     {},
     {"radix": 1, "cardinality": 2},
-    {"radix": 4, "avd_first": True, "output_stride": 8},
+    {"radix": 4, "cardinality": 2, "bottleneck_width": 40, "avd_first": True, "output_stride": 8},
     {"deep_stem": False, "avg_down": False, "num_classes": 0},
 ]
 
