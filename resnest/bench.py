@@ -154,6 +154,10 @@ class _Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
+            if self.process.wait() == -9:  # SIGKILL, which has no name on Windows
+                raise RuntimeError(
+                    f"{self.name} was killed, as by a system short of memory: run fewer contenders at once"
+                )
             self.words.seek(0)
             words = self.words.read().strip().splitlines() or ["it said nothing"]
             raise RuntimeError(f"{self.name} ended without an answer: {words[-1]}")

@@ -53,7 +53,8 @@ def export(
     with errors.status(f"writing and checking {path.name}"):
         rows = files.export(spec, tensors, path, format)
     form = "deploy form" if spec.deploy else "training form"
-    click.echo(f"{path}: {spec.name}, {form}, {path.stat().st_size / 1e6:.1f} MB")
+    origin = "seeded weights" if weights is None else f"weights of {weights.name}"
+    click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB")
     console.print(difference_table(rows))
     if int8 is not None:
         target = path.with_name(f"{path.stem}-int8.onnx")

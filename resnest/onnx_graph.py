@@ -82,8 +82,16 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
         shortcut = graph.pool("AveragePool", f"{block.name}.downsample.0", shortcut, block.projection_pool)
     for layer in projection:
         shortcut = graph.layer(shortcut, layer)
-    splats = _splits_apart if block.attention.radix <= 2 else _splits_together
-    x = splats(graph, x, block, conv1, conv, fc1, fc2)
+    radix = block.attention.radix
+    # Splits in feature maps of their own need not be cut out; three and more would read x too often for that.
+    parts = radix if radix <= 2 else 1
+    splits = []
+    for part in range(parts):
+        split = graph.relu(graph.layer(x, conv1, part, parts))
+        split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
+        splits.append(graph.relu(graph.layer(split, conv, part, parts)))
+    weigh = _weigh_apart if parts == radix else _weigh_together
+    x = weigh(graph, splits, fc1, fc2, block.attention, f"{block.name}.conv2")
     x = graph.pool("AveragePool", f"{block.name}.pool_after", x, block.pool_after)
     x = graph.layer(x, conv3)
     # onnxruntime adds inside the convolution where it knows that both have the same shape.
@@ -92,14 +100,8 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
     return graph.relu(graph.add(f"{block.name}.add", [x, shortcut]))
 
 
-def _splits_apart(graph: _Graph, x: str, block: BlockSpec, conv1: Layer, conv: Layer, fc1: Layer, fc2: Layer) -> str:
-    """The weighted sum of the splits, each computed in feature maps of its own: none needs to be cut out."""
-    splat, name = block.attention, f"{block.name}.conv2"
-    splits = []
-    for part in range(splat.radix):
-        split = graph.relu(graph.layer(x, conv1, part, splat.radix))
-        split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
-        splits.append(graph.relu(graph.layer(split, conv, part, splat.radix)))
+def _weigh_apart(graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
+    """The weighted sum, (N, C, H, W), of the splits, each (N, C, H, W)."""
     gaps = [graph.node("GlobalAveragePool", f"{split}.gap", split) for split in splits]
     weights = _attention(graph, graph.add(f"{name}.gap", gaps), fc1, fc2, splat, name)
     weights = graph.reshape(f"{name}.weights.pixel", weights, (0, -1, 1, 1))  # (N, R * C, 1, 1)
@@ -110,21 +112,21 @@ def _splits_apart(graph: _Graph, x: str, block: BlockSpec, conv1: Layer, conv: L
     return graph.add(name, weighted)
 
 
-def _splits_together(graph: _Graph, x: str, block: BlockSpec, conv1: Layer, conv: Layer, fc1: Layer, fc2: Layer) -> str:
-    """The same from one feature map: three splits and more would read x so often that apart they take longer."""
-    splat, name = block.attention, f"{block.name}.conv2"
-    x = graph.relu(graph.layer(x, conv1))
-    x = graph.pool("AveragePool", f"{block.name}.pool_before", x, block.pool_before)
-    x = graph.relu(graph.layer(x, conv))  # (N, R * C, H, W)
-    gaps = graph.reshape(f"{name}.gaps", graph.node("GlobalAveragePool", f"{x}.gap", x), (0, splat.radix, -1, 1, 1))
+def _weigh_together(
+    graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str
+) -> str:
+    """The same where one feature map, (N, R * C, H, W), holds all splits."""
+    (x,) = splits
+    channels = splat.channels
+    gap = graph.node("GlobalAveragePool", f"{x}.gap", x)
+    gaps = graph.reshape(f"{name}.gaps", gap, (0, splat.radix, channels, 1, 1))
     weights = _attention(graph, graph.sum(f"{name}.gap", gaps, axis=1), fc1, fc2, splat, name)
-    weights = graph.reshape(f"{name}.weights.pixel", weights, (0, splat.radix, -1, 1))  # (N, R, C, 1)
-    channels = splat.conv.out_channels // splat.radix
-    splits = graph.reshape(f"{name}.splits", x, (0, splat.radix, channels, -1))  # (N, R, C, H * W)
-    weighted = graph.node("Mul", f"{name}.weighted", splits, weights)
+    weights = graph.reshape(f"{name}.weights.pixel", weights, (0, splat.radix, channels, 1))
+    pixels = graph.reshape(f"{name}.splits", x, (0, splat.radix, channels, -1))  # (N, R, C, H * W)
+    total = graph.sum(f"{name}.sum", graph.node("Mul", f"{name}.weighted", pixels, weights), axis=1)
     size = graph.node("Shape", f"{name}.size", x, start=2)
     shape = graph.node("Concat", f"{name}.shape", graph.numbers(f"{name}.channels", [0, channels]), size, axis=0)
-    return graph.node("Reshape", name, graph.sum(f"{name}.sum", weighted, axis=1), shape)
+    return graph.node("Reshape", name, total, shape)
 
 
 def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:

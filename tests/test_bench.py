@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from resnest.bench import FLOOR, Job, Result, _compare, contenders, report, run
+from resnest.bench import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
 from resnest.bench_plot import plot
 from resnest.cli import main
 
@@ -72,6 +72,16 @@ def test_the_command_refuses_an_unknown_library():
     result = CliRunner().invoke(main, ["bench", "resnest14", "--against", "keras"])
     assert result.exit_code == 2
     assert "keras" in result.output
+
+
+def test_a_killed_contender_is_no_riddle():
+    worker = _Worker(FLOOR)
+    try:
+        worker.process.kill()
+        with pytest.raises(RuntimeError, match="was killed, as by a system short of memory"):
+            worker.ask(1)
+    finally:
+        worker.kill()
 
 
 def test_the_readme_shows_what_was_measured():
