@@ -135,14 +135,19 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.json"
     reports: list[dict[str, Any]] = json.loads(results.read_text()) if results.exists() else []
-    if any(one["machine"] != machine() for one in reports):
-        parser.error(f"{results} was measured on {reports[0]['machine']}, and this is {machine()}: name another OUTPUT")
+    for one in reports:
+        if one["machine"] != machine() or any(one["job"][word] != value for word, value in setting.items()):
+            parser.error(f"{results} was measured otherwise: {machine_and_versions(one)} Name another OUTPUT.")
     measured = [one["job"] for one in reports]
     names = arguments.names or [name for name in list_models() if peers(Job(name))]
     for job in jobs(names, **setting):
         if asdict(job) in measured:
             continue
-        reports.append(measure(job, arguments.rounds))
+        new = measure(job, arguments.rounds)
+        for one in reports:
+            if any(one["versions"].get(name, version) != version for name, version in new["versions"].items()):
+                parser.error(f"{results} was measured with others than {new['versions']}: name another OUTPUT.")
+        reports.append(new)
         # Written after each run, so that an interrupted hour is not lost.
         results.write_text(json.dumps(reports, indent=1) + "\n")
         (arguments.output / "tables.md").write_text(tables(reports))
