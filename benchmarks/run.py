@@ -13,7 +13,6 @@ from typing import Any
 from resnest import get_spec, list_models
 from resnest.bench import PEERS, Job, contenders, machine, report, run
 from resnest.bench_plot import plot
-from resnest.cost import cost
 
 IN_FULL = "resnest50"
 """The network that is measured in every form; of the others, those in the table of all networks."""
@@ -37,7 +36,7 @@ def jobs(names: list[str], **setting: Any) -> Iterator[Job]:
         yield Job(IN_FULL, 8, **setting)
         yield Job(IN_FULL, 8, 128, train=True, **setting)
     others = [Job(name, **setting) for name in names if name != IN_FULL]
-    for job in sorted(others, key=lambda job: cost(get_spec(job.model), job.size, job.size).macs):
+    for job in sorted(others, key=lambda job: get_spec(job.model).cost(job.size).macs):
         yield job
         yield replace(job, batch=8)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import resnest
 from resnest.cli_bench import bench
 from resnest.cli_export import export
 from resnest.cli_segmentation import segment, verify_segmentation
+from resnest.cost import trained_parameters
 from resnest.segmentation import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 from resnest.spec import ALIASES, ResNeStSpec, get_spec, list_models
 from resnest.terminal import BROKEN_BOUND, Group, console, difference_table, errors, make_table
@@ -152,6 +152,7 @@ def parity(
     from resnest.weights import load, recognise
     from resnest.weights.check import is_folded
     from resnest.weights.fold import in_form_of
+    from resnest.weights.recipe import draw_weights
 
     spec = any_spec(name, output_stride)
     if deploy and not isinstance(spec, ResNeStSpec):
@@ -168,7 +169,7 @@ def parity(
 
         progress("weights")
         if weights is None:
-            tensors = check.draw_weights(spec)
+            tensors = draw_weights(spec)
         else:
             tensors = load(weights)
             found = recognise({tensor: array.shape for tensor, array in tensors.items()})
@@ -220,8 +221,7 @@ def _part(name: str) -> str:
 
 
 def _parameters(spec: ResNeStSpec) -> dict[str, int]:
-    parameters: dict[str, int] = {"fc": 0}
+    parts: dict[str, dict[str, tuple[int, ...]]] = {"fc": {}}
     for name, shape in spec.tensors().items():
-        if ".running_" not in name:
-            parameters[_part(name)] = parameters.get(_part(name), 0) + int(np.prod(shape))
-    return parameters
+        parts.setdefault(_part(name), {})[name] = shape
+    return {part: trained_parameters(shapes) for part, shapes in parts.items()}

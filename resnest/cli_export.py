@@ -36,10 +36,11 @@ def export(
 ) -> None:
     """Write the network NAME as a file that runs without this package, and check it against the model."""
     from resnest import export as files
-    from resnest.int8 import find_photos, quantize
-    from resnest.parity import draw_weights
+    from resnest.image import find_photos
+    from resnest.int8 import quantize
     from resnest.weights import load
     from resnest.weights.check import is_folded, recognise
+    from resnest.weights.recipe import draw_weights
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")

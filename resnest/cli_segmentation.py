@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.progress import Progress
 
 from resnest import labels as label_maps
 from resnest import miou
+from resnest.cost import trained_parameters
 from resnest.image import normalise, open_photo
 from resnest.processes import joined, process, processes, sum_over_processes
 from resnest.segment import MODES, SCALES, Inference, Predict
@@ -117,11 +117,8 @@ def show_costs(spec: SegmentationSpec, size: int | None) -> None:
     rows = make_table("part", "output", "params", "MACs")
     parts = {"backbone": "layer4", "decode_head": "logits", "auxiliary_head": None}
     for part, stage in parts.items():
-        parameters = sum(
-            prod(shape)
-            for name, shape in spec.tensors().items()
-            if name.startswith(f"{part}.") and ".running_" not in name
-        )
+        tensors = {name: shape for name, shape in spec.tensors().items() if name.startswith(f"{part}.")}
+        parameters = trained_parameters(tensors)
         macs = sum(layer.macs for layer in cost.layers if layer.name.startswith(f"{part}."))
         shape = "x".join(map(str, cost.stages[stage])) if stage else "in training only"
         rows.add_row(part, shape, f"{parameters:,}", f"{macs:,}" if stage else "", end_section=stage is None)

@@ -1,18 +1,16 @@
-"""What a network costs for one image: exact counts from the spec alone, without a framework."""
+"""What a layer, a block or a whole network costs for one image: exact counts, without a framework.
+
+A spec walks its own layers and adds these rows up to a `Cost`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import ceil, prod
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from resnest.blocks import STEM_POOL, BlockSpec, ConvSpec, Layer, PoolSpec
-from resnest.heads import FINE
-
-if TYPE_CHECKING:  # they read this module
-    from resnest.segmentation import SegmentationSpec
-    from resnest.spec import ResNeStSpec
+from resnest.blocks import BlockSpec, ConvSpec, Layer, PoolSpec
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -34,6 +32,12 @@ class LayerCost:
     @property
     def outputs(self) -> int:
         return prod(self.shape)
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the output."""
+        _, height, width = self.shape
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -109,87 +113,37 @@ class Cost:
         )
 
 
-def cost(spec: ResNeStSpec, height: int, width: int) -> Cost:
-    """The cost of `spec` for one image of `height` x `width` pixels.
-
-    Raises ValueError where the image is too small for the network.
-    """
-    spec.check_size(height, width)
-    stages: dict[str, tuple[int, int, int]] = {}
-    layers: list[LayerCost] = []
-
-    def walk(rows: Iterator[LayerCost]) -> tuple[int, int, int]:
-        shape = (0, 0, 0)
-        for row in rows:
-            layers.append(row)
-            if len(row.shape) == 3:
-                shape = row.shape
-        return shape
-
-    size = height, width
-    for layer in spec.stem():
-        shape = walk(_convolution(layer, size))
-        size = shape[1:]
-    size = _pooled(size, STEM_POOL)
-    stages["stem"] = (spec.stem_channels, *size)
-    for block in spec.blocks():
-        shape = walk(_block(block, size))
-        size = shape[1:]
-        stages[f"layer{block.stage}"] = shape
-    channels = spec.feature_channels[-1]
-    layers.append(LayerCost("avgpool", "global_pool", (channels,), channels * prod(size)))
-    if spec.num_classes:
-        layers.append(LayerCost("fc", "linear", (spec.num_classes,), channels, macs=channels * spec.num_classes))
-    trained = (shape for name, shape in spec.tensors().items() if ".running_" not in name)
-    return Cost(height, width, sum(map(prod, trained)), stages, tuple(layers))
+def trained_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The elements of the tensors that training changes by gradients: all but a norm's running statistics."""
+    return sum(prod(shape) for name, shape in shapes.items() if ".running_" not in name)
 
 
-def segmentation_cost(spec: SegmentationSpec, height: int, width: int) -> Cost:
-    """The cost of predicting one image of `height` x `width` pixels, up to the logits.
-
-    Raises ValueError where the image is too small for the network.
-    """
-    backbone = cost(spec.backbone, height, width)
-    layers = [replace(row, name=spec.backbone_name(row.name)) for row in backbone.layers if row.name != "avgpool"]
-    sizes = {0: backbone.stages["layer4"][1:], FINE: backbone.stages["layer1"][1:]}
-    head = spec.decode_head
-    for unit in head.units():
-        size = sizes.get(unit.scale, (unit.scale, unit.scale))
-        if unit.scale > 0:
-            layers.append(_adaptive_pool(f"decode_head.{unit.name}", head.in_channels, sizes[0], size))
-        for layer in unit.layers("decode_head"):
-            layers += _convolution(layer, size)
-    layers += _convolution(next(head.layers("decode_head")), sizes[head.classifier_scale])
-    trained = (shape for name, shape in spec.tensors().items() if ".running_" not in name)
-    logits = (spec.num_classes, *sizes[head.classifier_scale])
-    return Cost(height, width, sum(map(prod, trained)), backbone.stages | {"logits": logits}, tuple(layers))
-
-
-def _block(block: BlockSpec, size: Size) -> Iterator[LayerCost]:
+def block_costs(block: BlockSpec, size: Size) -> Iterator[LayerCost]:
     """The block's layers; the last one puts out the block's own shape."""
     conv1, splits, fc1, fc2, conv3, *projection = block.layers()
     if block.projection_pool is not None and block.projection_pool.kernel_size > 1:
-        yield _pool(f"{block.name}.downsample.0", block.in_channels, size, block.projection_pool)
+        yield pool_cost(f"{block.name}.downsample.0", block.in_channels, size, block.projection_pool)
     for layer in projection:
-        pooled = size if block.projection_pool is None else _pooled(size, block.projection_pool)
-        yield from _convolution(layer, pooled)
-    yield from _convolution(conv1, size)
+        seen = size if block.projection_pool is None else pooled(size, block.projection_pool)
+        yield from convolution_costs(layer, seen)
+    yield from convolution_costs(conv1, size)
     if block.pool_before is not None:
-        yield (row := _pool(f"{block.name}.pool_before", block.group_width, size, block.pool_before))
-        size = row.shape[1], row.shape[2]
-    yield from _convolution(splits, size)
-    size = _convolved(size, splits.conv)
-    yield from _convolution(fc1, (1, 1))
-    yield from _convolution(fc2, (1, 1))
+        yield (row := pool_cost(f"{block.name}.pool_before", block.group_width, size, block.pool_before))
+        size = row.size
+    yield from convolution_costs(splits, size)
+    size = convolved(size, splits.conv)
+    yield from convolution_costs(fc1, (1, 1))
+    yield from convolution_costs(fc2, (1, 1))
     if block.pool_after is not None:
-        yield (row := _pool(f"{block.name}.pool_after", block.group_width, size, block.pool_after))
-        size = row.shape[1], row.shape[2]
-    yield from _convolution(conv3, size)
+        yield (row := pool_cost(f"{block.name}.pool_after", block.group_width, size, block.pool_after))
+        size = row.size
+    yield from convolution_costs(conv3, size)
 
 
-def _convolution(layer: Layer, size: Size) -> Iterator[LayerCost]:
+def convolution_costs(layer: Layer, size: Size) -> Iterator[LayerCost]:
+    """The convolution and the norm behind it, on an input of `size`."""
     conv = layer.conv
-    shape = (conv.out_channels, *_convolved(size, conv))
+    shape = (conv.out_channels, *convolved(size, conv))
     outputs = prod(shape)
     macs = outputs * prod(conv.shape[1:])
     yield LayerCost(layer.name, "conv", shape, conv.in_channels * prod(size), macs, outputs if conv.bias else 0)
@@ -197,22 +151,26 @@ def _convolution(layer: Layer, size: Size) -> Iterator[LayerCost]:
         yield LayerCost(layer.norm, "norm", shape, outputs)
 
 
-def _pool(name: str, channels: int, size: Size, pool: PoolSpec) -> LayerCost:
-    return LayerCost(name, "pool", (channels, *_pooled(size, pool)), channels * prod(size))
+def pool_cost(name: str, channels: int, size: Size, pool: PoolSpec) -> LayerCost:
+    """The pooling of an input of `channels` and `size`."""
+    return LayerCost(name, "pool", (channels, *pooled(size, pool)), channels * prod(size))
 
 
-def _adaptive_pool(name: str, channels: int, before: Size, after: Size) -> LayerCost:
+def adaptive_pool_cost(name: str, channels: int, before: Size, after: Size) -> LayerCost:
+    """The pooling of an input of size `before` to one of size `after`, whatever windows that takes."""
     kind: Kind = "global_pool" if after == (1, 1) else "pool"
     return LayerCost(f"{name}.pool", kind, (channels, *after), channels * prod(before))
 
 
-def _convolved(size: Size, conv: ConvSpec) -> Size:
+def convolved(size: Size, conv: ConvSpec) -> Size:
+    """What `size` becomes by the convolution."""
     reach = conv.dilation * (conv.kernel_size - 1)
     height, width = ((pixels + 2 * conv.padding - reach - 1) // conv.stride + 1 for pixels in size)
     return height, width
 
 
-def _pooled(size: Size, pool: PoolSpec) -> Size:
+def pooled(size: Size, pool: PoolSpec) -> Size:
+    """What `size` becomes by the pooling."""
     steps = ((pixels + 2 * pool.padding - pool.kernel_size) / pool.stride for pixels in size)
     height, width = ((ceil(step) if pool.ceil_mode else int(step)) + 1 for step in steps)
     return height, width

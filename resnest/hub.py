@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
-from resnest.spec import ResNeStSpec
+from resnest.spec import BICUBIC_FROM, MARGIN, MEAN, STD, ResNeStSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.files import open_file, write_file
 
@@ -81,8 +81,6 @@ def _read_spec(saved: Any, model_id: str) -> ResNeStSpec:
 
 def model_card(spec: ResNeStSpec) -> str:
     """The text of `README.md` beside a saved network: what it is, what it costs, how to feed and open it."""
-    from resnest.image import BICUBIC_FROM, MARGIN, MEAN, STD  # and Pillow, which a network does not need
-
     cost = spec.cost(spec.image_size)
     mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
     task = "image-classification" if spec.num_classes else "image-feature-extraction"

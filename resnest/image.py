@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
+from resnest.spec import BICUBIC_FROM, MARGIN, MEAN, STD
 
-MARGIN = 32
-"""Pixels that the published evaluation crops away, of an image whose short side is `size + MARGIN`."""
-
-BICUBIC_FROM = 320
-"""The size from which the published evaluation resizes bicubically instead of bilinearly."""
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
+"""What the name of a photo ends with."""
 
 
 def load_image(path: str | os.PathLike | None, size: int) -> np.ndarray:
@@ -58,3 +54,10 @@ def normalise(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
     normalised = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
+
+
+def find_photos(folder: str | os.PathLike) -> list[Path]:
+    """The photos in `folder`, sorted; FileNotFoundError where it is none."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} with photos")
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTOS)

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnest.image import load_image
+from resnest.image import PHOTOS, load_image
 from resnest.onnx_graph import import_onnxruntime, read
-
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,3 @@ def measure(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence
         differences.append(float(np.abs(a - b).max() / np.abs(b).max()))
         same.append(bool(a.argmax() == b.argmax()))
     return Int8Error(len(photos), float(np.mean(differences)), float(np.mean(same)))
-
-
-def find_photos(folder: str | os.PathLike) -> list[Path]:
-    """The photos in `folder`, sorted; FileNotFoundError where it is none."""
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} with photos")
-    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTOS)

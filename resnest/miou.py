@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from resnest.image import PHOTOS, find_photos
 from resnest.labels import IGNORED
-
-PHOTOS = (".jpg", ".jpeg", ".png")
 
 # Cityscapes calls the two files of one photo by different endings.
 _ENDINGS = ("_leftImg8bit", "_gtFine_labelTrainIds")
@@ -86,11 +85,10 @@ def pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     """
     maps = {_key(path, labels): path for path in _files(labels) if path.suffix.lower() == ".png"}
     found = []
-    for photo in _files(images):
-        if photo.suffix.lower() in PHOTOS:
-            if _key(photo, images) not in maps:
-                raise ValueError(f"{photo} has no label map: {labels / _key(photo, images)}.png does not exist")
-            found.append((photo, maps[_key(photo, images)]))
+    for photo in find_photos(images):
+        if _key(photo, images) not in maps:
+            raise ValueError(f"{photo} has no label map: {labels / _key(photo, images)}.png does not exist")
+        found.append((photo, maps[_key(photo, images)]))
     if not found:
         raise ValueError(f"there is no photo in {images}; known are {', '.join(PHOTOS)}")
     return found

@@ -18,7 +18,6 @@ from resnest.image import load_image
 from resnest.segmentation import SegmentationSpec
 from resnest.spec import ResNeStSpec
 from resnest.weights.naming import MXNET_DIALECTS
-from resnest.weights.recipe import make_weight
 
 DTYPES = ("float32", "float64")
 
@@ -66,11 +65,6 @@ def difference(name: str, a: np.ndarray, b: np.ndarray, bound: float | None, sca
     absolute = float(np.max(np.abs(a - b), initial=0.0))
     size = float(np.max(np.abs(b), initial=0.0)) if scale is None else scale
     return Difference(name, b.shape, absolute, absolute / size if size else absolute, bound)
-
-
-def draw_weights(spec: Spec) -> dict[str, np.ndarray]:
-    """Float32 weights that depend on nothing but the tensors' names and shapes."""
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def compare_stages(

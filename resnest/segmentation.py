@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resnest.arguments import closest, unexpected
 from resnest.blocks import Layer, check_positive, tensor_shapes
-from resnest.cost import Cost, segmentation_cost
-from resnest.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
+from resnest.cost import Cost, adaptive_pool_cost, convolution_costs, trained_parameters
+from resnest.heads import FINE, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.spec import ResNeStSpec, get_spec
 
 HEADS = ("fcn", "psp", "aspp", "aspp_sep")
@@ -71,7 +71,7 @@ class SegmentationSpec:
         if not (self.backbone.deep_stem and self.backbone.avg_down):
             raise ValueError("a segmentation network's backbone must have deep_stem and avg_down: no other has names")
         if self.backbone.num_classes:  # replacing checks every block of the network anew
-            object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, num_classes=0))
+            object.__setattr__(self, "backbone", replace(self.backbone, num_classes=0))
 
     @property
     def in_channels(self) -> int:
@@ -127,9 +127,24 @@ class SegmentationSpec:
     def cost(self, height: int, width: int | None = None) -> Cost:
         """Parameters, multiply-accumulates, activations and stage shapes for one image, as `predict` runs it.
 
-        The auxiliary head counts among the parameters only.
+        The auxiliary head counts among the parameters only. Raises ValueError where the image is too
+        small for the network.
         """
-        return segmentation_cost(self, height, height if width is None else width)
+        cost = self.backbone.cost(height, width)
+        layers = [replace(row, name=self.backbone_name(row.name)) for row in cost.layers if row.name != "avgpool"]
+        sizes = {0: cost.stages["layer4"][1:], FINE: cost.stages["layer1"][1:]}
+        head = self.decode_head
+        for unit in head.units():
+            size = sizes.get(unit.scale, (unit.scale, unit.scale))
+            if unit.scale > 0:
+                layers.append(adaptive_pool_cost(f"decode_head.{unit.name}", head.in_channels, sizes[0], size))
+            for layer in unit.layers("decode_head"):
+                layers += convolution_costs(layer, size)
+        layers += convolution_costs(next(head.layers("decode_head")), sizes[head.classifier_scale])
+        logits = (self.num_classes, *sizes[head.classifier_scale])
+        return Cost(
+            cost.height, cost.width, trained_parameters(self.tensors()), cost.stages | {"logits": logits}, tuple(layers)
+        )
 
 
 CLASSES = {"cityscapes": 19, "ade20k": 150, "voc": 21}
@@ -185,4 +200,4 @@ def get_segmentation_spec(name: str, **changes: Any) -> SegmentationSpec:
     for change in changes:
         if change not in fields:
             raise TypeError(unexpected(f"the spec of {name}", change, fields))
-    return dataclasses.replace(spec, **changes)
+    return replace(spec, **changes)

@@ -14,17 +14,37 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 from resnest.arguments import closest, unexpected
-from resnest.blocks import BlockSpec, ConvSpec, Layer, PoolSpec, SplitAttentionSpec, check_positive, tensor_shapes
-from resnest.cost import Cost, cost
+from resnest.blocks import (
+    STEM_POOL,
+    BlockSpec,
+    ConvSpec,
+    Layer,
+    PoolSpec,
+    SplitAttentionSpec,
+    check_positive,
+    tensor_shapes,
+)
+from resnest.cost import Cost, LayerCost, block_costs, convolution_costs, pooled, trained_parameters
 
 EXPANSION = 4
 """Output channels of a block over the planes of its stage."""
 
 STAGE_PLANES = (64, 128, 256, 512)
 """Planes of stages 1 to 4; `bottleneck_width` is counted at 64 of them."""
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
+
+MARGIN = 32
+"""Pixels that the published evaluation crops away, of an image whose short side is `size + MARGIN`."""
+
+BICUBIC_FROM = 320
+"""The size from which the published evaluation resizes bicubically instead of bilinearly."""
 
 
 @dataclass(frozen=True)
@@ -187,9 +207,26 @@ class ResNeStSpec:
     def cost(self, height: int, width: int | None = None) -> Cost:
         """Parameters, multiply-accumulates, activations and stage shapes for one image.
 
-        `height` and `width` are pixels; without a width the image is square.
+        `height` and `width` are pixels; without a width the image is square. Raises ValueError
+        where the image is too small for the network.
         """
-        return cost(self, height, height if width is None else width)
+        image = size = height, height if width is None else width
+        self.check_size(*size)
+        layers: list[LayerCost] = []
+        for layer in self.stem():
+            layers += convolution_costs(layer, size)
+            size = layers[-1].size
+        size = pooled(size, STEM_POOL)
+        stages = {"stem": (self.stem_channels, *size)}
+        for block in self.blocks():
+            layers += block_costs(block, size)
+            size = layers[-1].size
+            stages[f"layer{block.stage}"] = (block.out_channels, *size)
+        channels = self.feature_channels[-1]
+        layers.append(LayerCost("avgpool", "global_pool", (channels,), channels * prod(size)))
+        if self.num_classes:
+            layers.append(LayerCost("fc", "linear", (self.num_classes,), channels, macs=channels * self.num_classes))
+        return Cost(*image, trained_parameters(self.tensors()), stages, tuple(layers))
 
 
 # Stride and dilation of stages 1 to 4, by output stride.

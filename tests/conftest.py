@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from resnest import ResNeStSpec
-from resnest.weights.recipe import make_weight
+from resnest.weights.recipe import draw_weights
 
 NEEDS_GLUON = "gluon"
 
@@ -71,7 +71,7 @@ class Backend:
     def build(self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray] | None = None, **options: Any) -> Any:
         """A network of any spec; without `weights`, with those that its names draw."""
         model = self.network(spec, **options)
-        self.module.load_weights(model, draw(spec) if weights is None else weights)
+        self.module.load_weights(model, draw_weights(spec) if weights is None else weights)
         return model
 
     def predict(self, model: Any, x: np.ndarray) -> Any:
@@ -111,11 +111,6 @@ def _numpy(output: Any) -> Any:
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Backend:
     return Backend(request.param)
-
-
-def draw(spec: ResNeStSpec) -> dict[str, np.ndarray]:
-    """The weights that the names of the spec's tensors draw."""
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def tiny(**changes: Any) -> ResNeStSpec:

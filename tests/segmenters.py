@@ -3,7 +3,7 @@
 import importlib
 
 from resnest import SegmentationSpec, get_spec
-from tests.conftest import draw
+from resnest.weights.recipe import draw_weights
 
 TINY = get_spec("resnest14", bottleneck_width=8, stem_width=8, output_stride=8, dilated_pooling="openmmlab")
 HEADS = ("fcn", "psp", "aspp", "aspp_sep")
@@ -24,7 +24,7 @@ class Side:
 
     def build(self, spec, weights=None, dtype="float64"):
         model = self.module.Segmenter(spec)
-        self.weights.load_weights(model, draw(spec) if weights is None else weights)
+        self.weights.load_weights(model, draw_weights(spec) if weights is None else weights)
         return self.cast(model, dtype)
 
     def cast(self, model, dtype):

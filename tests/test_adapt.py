@@ -5,8 +5,8 @@ import pytest
 
 from resnest import get_spec, weights
 from resnest.weights.adapt import adapt, fresh_classifier, spread
-from resnest.weights.recipe import make_weight
-from tests.conftest import Backend, draw
+from resnest.weights.recipe import draw_weights, make_weight
+from tests.conftest import Backend
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 SPEC = get_spec("resnest14", num_classes=7, **NARROW)
@@ -45,8 +45,8 @@ def test_the_same_number_of_channels_changes_nothing():
 
 def test_a_grey_network_gives_for_a_grey_image_what_the_coloured_one_did(backend):
     grey = np.random.default_rng(0).normal(size=(1, 1, 32, 32)).astype(np.float32)
-    before = backend.predict(build(backend, draw(SPEC), num_classes=7), np.repeat(grey, 3, axis=1))
-    after = backend.predict(build(backend, draw(SPEC), num_classes=7, in_channels=1), grey)
+    before = backend.predict(build(backend, draw_weights(SPEC), num_classes=7), np.repeat(grey, 3, axis=1))
+    after = backend.predict(build(backend, draw_weights(SPEC), num_classes=7, in_channels=1), grey)
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
 
 
@@ -54,7 +54,7 @@ def test_a_grey_network_gives_for_a_grey_image_what_the_coloured_one_did(backend
 @pytest.mark.gluon
 def test_both_backends_adapt_to_the_same_numbers(changes):
     first, second = (
-        backend.module.get_weights(build(backend, draw(SPEC), **changes))
+        backend.module.get_weights(build(backend, draw_weights(SPEC), **changes))
         for backend in map(Backend, ("torch", "gluon"))
     )
     assert list(first) == list(get_spec("resnest14", **NARROW, **changes).tensors())
@@ -63,12 +63,12 @@ def test_both_backends_adapt_to_the_same_numbers(changes):
 
 
 def test_a_new_classifier_is_said_and_everything_else_stays(backend, caplog):
-    model = build(backend, draw(SPEC), num_classes=3)
+    model = build(backend, draw_weights(SPEC), num_classes=3)
     assert caplog.messages == ["the classifier for 7 classes gave way to an untrained one for 3"]
     assert caplog.records[0].levelno == logging.WARNING
     found = backend.module.get_weights(model)
     assert found["fc.weight"].shape == (3, 2048)
-    assert all((found[name] == array).all() for name, array in draw(SPEC).items() if not name.startswith("fc."))
+    assert all((found[name] == array).all() for name, array in draw_weights(SPEC).items() if not name.startswith("fc."))
 
 
 def test_a_new_classifier_is_the_same_on_every_call_and_as_wide_as_pytorchs():
@@ -79,7 +79,7 @@ def test_a_new_classifier_is_the_same_on_every_call_and_as_wide_as_pytorchs():
 
 
 def test_weights_without_a_classifier_get_one_where_it_is_asked_for(caplog):
-    backbone = {name: array for name, array in draw(SPEC).items() if not name.startswith("fc.")}
+    backbone = {name: array for name, array in draw_weights(SPEC).items() if not name.startswith("fc.")}
     assert adapt(backbone, SPEC, {"num_classes"}).keys() == SPEC.tensors().keys()
     assert adapt(backbone, SPEC, ()).keys() == backbone.keys()  # and is missing where it is not
     assert caplog.messages == ["there is no classifier in these weights: the one for 7 classes is untrained"]
@@ -87,28 +87,28 @@ def test_weights_without_a_classifier_get_one_where_it_is_asked_for(caplog):
 
 def test_nothing_is_adapted_unasked(backend):
     with pytest.raises(ValueError, match="have num_classes 7 and resnest14 has 1000: say num_classes=7 to have a netw"):
-        build(backend, draw(SPEC))
+        build(backend, draw_weights(SPEC))
     with pytest.raises(ValueError, match="have in_channels 1 and resnest14 has 3: say in_channels=1 to have a network"):
-        build(backend, draw(get_spec("resnest14", in_channels=1, **NARROW)))
+        build(backend, draw_weights(get_spec("resnest14", in_channels=1, **NARROW)))
 
 
 def test_weights_that_fit_are_taken_as_they_are_and_nothing_is_said(backend, caplog):
-    found = backend.module.get_weights(build(backend, draw(SPEC), num_classes=7))
-    assert all((found[name] == array).all() for name, array in draw(SPEC).items())
+    found = backend.module.get_weights(build(backend, draw_weights(SPEC), num_classes=7))
+    assert all((found[name] == array).all() for name, array in draw_weights(SPEC).items())
     assert caplog.messages == []
 
 
 def test_a_backbone_needs_no_word_about_classes(backend, caplog):
-    build(backend, draw(SPEC), features_only=True)
-    build(backend, draw(SPEC), num_classes=0)
+    build(backend, draw_weights(SPEC), features_only=True)
+    build(backend, draw_weights(SPEC), num_classes=0)
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize("asked", [{}, {"num_classes": 3, "in_channels": 1}])
 def test_weights_of_another_network_stay_an_error_that_lists_them(backend, asked):
     with pytest.raises(ValueError, match=r"not those of resnest14; unknown: layer1\.1\.conv1\.weight"):
-        build(backend, draw(get_spec("resnest26", num_classes=7, **NARROW)), **{"num_classes": 7} | asked)
-    broken = draw(SPEC) | {"fc.weight": np.zeros((7, 5), np.float32)}
+        build(backend, draw_weights(get_spec("resnest26", num_classes=7, **NARROW)), **{"num_classes": 7} | asked)
+    broken = draw_weights(SPEC) | {"fc.weight": np.zeros((7, 5), np.float32)}
     with pytest.raises(ValueError, match=r"misshaped: fc\.weight is \(7, 5\) instead of"):
         build(backend, broken, **{"num_classes": 7} | asked)
     del broken["conv1.0.weight"]
@@ -118,7 +118,7 @@ def test_weights_of_another_network_stay_an_error_that_lists_them(backend, asked
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params", ".pth"])
 def test_a_weight_file_is_adapted_too_and_the_model_can_be_trained(backend, suffix, tmp_path):
-    weights.save(draw(SPEC), tmp_path / f"seven{suffix}")
+    weights.save(draw_weights(SPEC), tmp_path / f"seven{suffix}")
     model = build(backend, tmp_path / f"seven{suffix}", num_classes=3, in_channels=1)
     x = np.random.default_rng(0).normal(size=(2, 1, 32, 32)).astype(np.float32)
     before = backend.module.get_weights(model)
@@ -140,16 +140,16 @@ def test_a_weight_file_is_adapted_too_and_the_model_can_be_trained(backend, suff
 
 
 def test_arrays_that_are_given_stay_the_callers(backend):
-    given = draw(SPEC)
+    given = draw_weights(SPEC)
     model = build(backend, given, num_classes=7)
     for array in given.values():
         array += 1
-    assert all((backend.module.get_weights(model)[name] == array).all() for name, array in draw(SPEC).items())
+    assert all((backend.module.get_weights(model)[name] == array).all() for name, array in draw_weights(SPEC).items())
 
 
 @pytest.mark.gluon
 def test_a_gradient_is_zero_until_the_first_is_written(tmp_path):
-    weights.save(draw(SPEC), tmp_path / "seven.params")
+    weights.save(draw_weights(SPEC), tmp_path / "seven.params")
     model = build(Backend("gluon"), tmp_path / "seven.params", num_classes=7)
     for parameter in model.collect_params().values():
         if parameter.grad_req != "null":

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from resnest import get_spec, weights
-from tests.conftest import draw, photo_like
+from resnest.weights.recipe import draw_weights
+from tests.conftest import photo_like
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 
@@ -62,10 +63,10 @@ def test_an_unknown_model_is_answered_with_the_closest_names(backend):
 def test_a_model_is_built_from_a_weight_file(backend, suffix, tmp_path):
     spec = get_spec("resnest14", num_classes=4, **NARROW)
     path = tmp_path / f"tiny{suffix}"
-    weights.save(draw(spec), path)
+    weights.save(draw_weights(spec), path)
     model = backend.module.create_model("resnest14", weights=path, num_classes=4, **NARROW)
     held = backend.module.get_weights(model)
-    assert all((held[name] == array).all() for name, array in draw(spec).items())
+    assert all((held[name] == array).all() for name, array in draw_weights(spec).items())
 
 
 def test_weights_of_another_network_are_refused(backend):

@@ -10,7 +10,8 @@ import resnest
 from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights.fold import fold
-from tests.conftest import draw, tiny
+from resnest.weights.recipe import draw_weights
+from tests.conftest import tiny
 from tests.without import run_without
 
 
@@ -81,7 +82,7 @@ def test_a_photo_that_is_none_is_one_sentence(tmp_path):
 
 
 def test_convert_converts_and_says_what(tmp_path):
-    weights.save(draw(tiny()), tmp_path / "a.npz")
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
     result = run("convert", tmp_path / "a.npz", tmp_path / "b.params", "--dialect", "torch")
     assert result.exit_code == 0
     assert "tensors" in result.output
@@ -90,7 +91,7 @@ def test_convert_converts_and_says_what(tmp_path):
 
 @pytest.mark.gluon
 def test_convert_can_verify_the_logits(tmp_path):
-    weights.save(draw(tiny()), tmp_path / "a.npz")
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
     result = run("convert", tmp_path / "a.npz", tmp_path / "b.params", "--verify")
     assert result.exit_code == 0
     assert "logits" in result.output
@@ -106,7 +107,7 @@ def test_a_broken_source_leaves_the_target_alone(tmp_path):
 
 def test_the_script_is_the_same_command(tmp_path):
     script = Path(__file__).parent.parent / "tools" / "convert_weights.py"
-    weights.save(draw(tiny()), tmp_path / "a.npz")
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
     subprocess.run([sys.executable, script, tmp_path / "a.npz", tmp_path / "b.params"], check=True)
     assert weights.dialect_of(tmp_path / "b.params") == "gluon"
     failed = subprocess.run([sys.executable, script, "x.npz", "y.npz"], capture_output=True, text=True, check=False)
@@ -132,7 +133,7 @@ def test_parity_in_json_holds_every_tensor_of_a_training_step():
 
 @pytest.mark.gluon
 def test_parity_takes_the_classes_of_a_weight_file(tmp_path):
-    weights.save(draw(get_spec("resnest14", num_classes=7)), tmp_path / "a.safetensors")
+    weights.save(draw_weights(get_spec("resnest14", num_classes=7)), tmp_path / "a.safetensors")
     result = run("parity", "resnest14", "--size", 64, "--weights", tmp_path / "a.safetensors")
     assert result.exit_code == 0
     assert "1x7" in result.output
@@ -143,7 +144,7 @@ def test_parity_compares_the_deploy_form(tmp_path):
     asked = run("parity", "resnest14", "--size", 64, "--dtype", "float64", "--deploy", "--json")
     report = json.loads(asked.stdout)
     assert (asked.exit_code, report["deploy"], len(report["differences"])) == (0, True, 6)
-    weights.save(fold(draw(get_spec("resnest14"))), tmp_path / "folded.npz")
+    weights.save(fold(draw_weights(get_spec("resnest14"))), tmp_path / "folded.npz")
     told = run("parity", "resnest14", "--size", 64, "--weights", tmp_path / "folded.npz")
     assert told.exit_code == 0
     assert "resnest14, deploy form, at 64x64" in told.output
@@ -151,7 +152,7 @@ def test_parity_compares_the_deploy_form(tmp_path):
 
 @pytest.mark.gluon
 def test_weights_of_another_network_are_one_sentence(tmp_path):
-    weights.save(draw(get_spec("resnest14")), tmp_path / "a.npz")
+    weights.save(draw_weights(get_spec("resnest14")), tmp_path / "a.npz")
     result = run("parity", "resnest26", "--size", 64, "--weights", tmp_path / "a.npz")
     assert "not those of resnest26; missing: layer1.1.conv1.weight" in refused(result)
 
@@ -175,7 +176,7 @@ def test_parity_without_a_framework_says_what_to_install(missing):
 @pytest.mark.gluon
 @pytest.mark.parametrize("dialect", ["symbol", "openmmlab"])
 def test_a_conversion_to_any_dialect_can_be_verified(dialect, tmp_path):
-    weights.save(draw(tiny()), tmp_path / "a.npz")
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
     result = run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--dialect", dialect, "--verify")
     assert result.exit_code == 0
     assert weights.dialect_of(tmp_path / "b.npz") == dialect
@@ -184,7 +185,7 @@ def test_a_conversion_to_any_dialect_can_be_verified(dialect, tmp_path):
 def test_converting_the_backbone_leaves_heads_out(tmp_path):
     import numpy as np
 
-    np.savez(tmp_path / "a.npz", **draw(tiny()), **{"head.weight": np.zeros(3)})
+    np.savez(tmp_path / "a.npz", **draw_weights(tiny()), **{"head.weight": np.zeros(3)})
     assert "unknown: head.weight" in refused(run("convert", tmp_path / "a.npz", tmp_path / "b.npz"))
     assert run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--backbone").exit_code == 0
     assert weights.load(tmp_path / "b.npz").keys() == tiny(num_classes=0).tensors().keys()

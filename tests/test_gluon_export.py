@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.conftest import Backend, draw, photo_like, relative, tiny
+from resnest.weights.recipe import draw_weights
+from tests.conftest import Backend, photo_like, relative, tiny
 
 pytestmark = pytest.mark.gluon
 
@@ -59,12 +60,12 @@ def test_its_own_parameter_files_go_both_ways(gluon, tmp_path):
     spec = tiny()
     gluon.build(spec).save_parameters(str(tmp_path / "mxnet.params"))
     ours = weights.load(tmp_path / "mxnet.params")
-    assert all((ours[name] == array).all() for name, array in draw(spec).items())
-    weights.save(draw(spec), tmp_path / "ours.params")
+    assert all((ours[name] == array).all() for name, array in draw_weights(spec).items())
+    weights.save(draw_weights(spec), tmp_path / "ours.params")
     model = gluon.network(spec)
     model.load_parameters(str(tmp_path / "ours.params"))
     held = gluon.module.get_weights(model)
-    assert all((held[name] == array).all() for name, array in draw(spec).items())
+    assert all((held[name] == array).all() for name, array in draw_weights(spec).items())
 
 
 def test_arrays_saved_by_mxnet_itself_are_read_bit_for_bit(gluon, tmp_path):

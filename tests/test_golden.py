@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from resnest import get_spec
-from resnest.weights.recipe import make_input
-from tests.conftest import draw, relative
+from resnest.weights.recipe import draw_weights, make_input
+from tests.conftest import relative
 
 GOLDEN = sorted((Path(__file__).parent / "data").glob("resnest*.npz"))
 
@@ -19,7 +19,7 @@ def test_stages_and_logits_are_those_of_the_authors_network(backend, path):
     meta = json.loads(str(golden["meta"]))
     spec = get_spec(meta["model"], output_stride=8 if meta["kwargs"].get("dilated") else 32)
     images = make_input(tuple(meta["input_shape"])).astype("float64")
-    *stages, logits = backend.probe.run_stages(spec, draw(spec), images)
+    *stages, logits = backend.probe.run_stages(spec, draw_weights(spec), images)
     assert relative(logits, golden["logits"]) < 1e-13
     for name, stage in zip(["stem", "layer1", "layer2", "layer3", "layer4"], stages, strict=True):
         assert relative(stage.mean((2, 3)), golden[name]) < 1e-13

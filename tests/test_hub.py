@@ -12,7 +12,8 @@ import resnest
 import resnest.torch
 from resnest import get_spec, weights
 from resnest.hub import model_card
-from tests.conftest import Backend, draw, photo_like
+from resnest.weights.recipe import draw_weights
+from tests.conftest import Backend, photo_like
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 SPEC = get_spec("resnest14", num_classes=5, **NARROW)
@@ -20,7 +21,7 @@ ROOT = str(Path(__file__).parents[1])
 
 
 def build(backend, **options):
-    return backend.module.create_model("resnest14", weights=draw(SPEC), num_classes=5, **NARROW, **options)
+    return backend.module.create_model("resnest14", weights=draw_weights(SPEC), num_classes=5, **NARROW, **options)
 
 
 @pytest.fixture(params=["torch", pytest.param("gluon", marks=pytest.mark.gluon)])
@@ -47,7 +48,7 @@ def test_what_one_backend_saved_opens_in_both(backend, other, tmp_path):
     assert opened.spec == SPEC
     assert "0.25" in repr(opened.drop)
     found = other.module.get_weights(opened)
-    assert all((found[name] == array).all() for name, array in draw(SPEC).items())
+    assert all((found[name] == array).all() for name, array in draw_weights(SPEC).items())
 
 
 def test_a_model_from_a_folder_is_in_eval_mode(tmp_path):
@@ -78,13 +79,13 @@ def test_a_backbone_is_saved_with_the_stages_it_has(backend, other, tmp_path):
     assert opened.out_indices == [1, 2]
     held = other.module.get_weights(opened)
     assert not any(name.startswith("layer3") for name in held)
-    assert all((array == draw(SPEC)[name]).all() for name, array in held.items())
+    assert all((array == draw_weights(SPEC)[name]).all() for name, array in held.items())
 
 
 def test_the_saved_weights_are_a_weight_file_like_any_other(tmp_path):
     build(Backend("torch")).save_pretrained(tmp_path)
     loaded = weights.load(tmp_path / "model.safetensors")
-    assert all((loaded[name] == array).all() for name, array in draw(SPEC).items())
+    assert all((loaded[name] == array).all() for name, array in draw_weights(SPEC).items())
 
 
 def test_the_config_is_the_spec_and_the_options_that_are_not_the_defaults(tmp_path):
@@ -108,7 +109,7 @@ def test_a_folder_without_a_spec_is_one_sentence(backend, config, tmp_path):
 
 def test_weights_that_are_not_those_of_the_spec_are_an_error_that_lists_them(tmp_path):
     build(Backend("torch")).save_pretrained(tmp_path)
-    lacking = {name: array for name, array in draw(SPEC).items() if name != "bn1.weight"}
+    lacking = {name: array for name, array in draw_weights(SPEC).items() if name != "bn1.weight"}
     weights.files.write_file(tmp_path / "model.safetensors", lacking)
     with pytest.raises(ValueError, match=r"not those of resnest14; missing: bn1\.weight"):
         resnest.torch.ResNeSt.from_pretrained(tmp_path)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from resnest import get_spec, list_models
-from resnest.weights.recipe import make_weight
-from tests.conftest import draw, photo_like, relative, tiny
+from resnest.weights.recipe import draw_weights, make_weight
+from tests.conftest import photo_like, relative, tiny
 from tests.strategies import specs
 
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -31,14 +31,14 @@ def test_a_builder_builds_its_variant(backend, name):
 
 def test_weights_go_in_and_come_out_unchanged(backend):
     spec = tiny(radix=4, cardinality=2)
-    weights = draw(spec)
+    weights = draw_weights(spec)
     held = backend.module.get_weights(backend.build(spec, weights))
     assert all((held[name] == array).all() for name, array in weights.items())
 
 
 def test_loading_copies_the_arrays(backend):
     spec = tiny()
-    weights = draw(spec)
+    weights = draw_weights(spec)
     model = backend.build(spec, weights)
     weights["fc.bias"][:] = 7
     assert not (backend.module.get_weights(model)["fc.bias"] == 7).any()
@@ -53,13 +53,13 @@ def test_a_loaded_model_computes_the_same_as_one_loaded_again(backend):
     other |= {name: np.abs(array) for name, array in other.items() if name.endswith("running_var")}
     backend.module.load_weights(model, other)
     assert relative(backend.predict(model, x), before) > 1e-3
-    backend.module.load_weights(model, draw(spec))
+    backend.module.load_weights(model, draw_weights(spec))
     assert (backend.predict(model, x) == before).all()
 
 
 def test_tensors_that_do_not_fit_are_listed(backend):
     spec = tiny()
-    weights = draw(spec)
+    weights = draw_weights(spec)
     del weights["layer1.0.conv1.weight"]
     weights["layer9.weight"] = np.zeros(3)
     weights["fc.bias"] = np.zeros(6)
@@ -120,8 +120,8 @@ def test_a_network_without_a_classifier_gives_pooled_features(backend):
     spec = tiny()
     headless = dataclasses.replace(spec, num_classes=0)
     x = photo_like(2, 3, 33, 33, dtype="float32")
-    features = backend.predict(backend.build(headless, draw(spec)), x)
-    last = backend.probe.run_stages(spec, draw(spec), x)[4]
+    features = backend.predict(backend.build(headless, draw_weights(spec)), x)
+    last = backend.probe.run_stages(spec, draw_weights(spec), x)[4]
     assert relative(features, last.mean((2, 3))) < 1e-6
 
 

@@ -9,11 +9,11 @@ from resnest.parity import (
     compare_stages,
     compare_training,
     difference,
-    draw_weights,
     training_batch,
     verify_conversion,
 )
-from tests.conftest import draw, photo_like, tiny
+from resnest.weights.recipe import draw_weights
+from tests.conftest import photo_like, tiny
 
 pytestmark = pytest.mark.gluon
 
@@ -75,9 +75,9 @@ def test_a_different_tensor_shows_in_the_stage_it_is_in():
     from resnest.gluon import probe as gluon
     from resnest.torch import probe as torch
 
-    changed = draw(spec)
+    changed = draw_weights(spec)
     changed["layer3.0.conv2.fc2.bias"] = changed["layer3.0.conv2.fc2.bias"] + 1e-3
-    ours, theirs = torch.run_stages(spec, draw(spec), image), gluon.run_stages(spec, changed, image)
+    ours, theirs = torch.run_stages(spec, draw_weights(spec), image), gluon.run_stages(spec, changed, image)
     within = [difference("", a, b, 1e-13).within for a, b in zip(ours, theirs)]
     assert within == [True, True, True, False, False, False]
 
@@ -101,10 +101,10 @@ def test_the_training_batch_is_four_images_that_differ_in_their_means():
     ("source", "target"), [("a.npz", "b.params"), ("a.params", "b.safetensors"), ("a.npz", "b.npz")]
 )
 def test_a_conversion_is_verified_by_its_logits(tmp_path, source, target):
-    weights.save(draw(tiny()), tmp_path / source)
+    weights.save(draw_weights(tiny()), tmp_path / source)
     weights.convert(tmp_path / source, tmp_path / target)
     assert verify_conversion(tmp_path / source, tmp_path / target).within
-    damaged = draw(tiny())
+    damaged = draw_weights(tiny())
     damaged["layer2.0.bn3.bias"] += 1e-3
     weights.save(damaged, tmp_path / target)
     assert not verify_conversion(tmp_path / source, tmp_path / target).within

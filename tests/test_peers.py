@@ -13,13 +13,14 @@ from resnest import get_spec
 from resnest.spec import ALIASES
 from resnest.torch import ResNeSt, load_weights
 from resnest.torch.probe import run_stages
-from tests.conftest import draw, photo_like, relative
+from resnest.weights.recipe import draw_weights
+from tests.conftest import photo_like, relative
 
 
 @pytest.mark.parametrize("name", ALIASES)
 def test_timm_gives_the_same_logits_and_stages(name):
     spec = get_spec(name)
-    weights = draw(spec)
+    weights = draw_weights(spec)
     peer = timm.create_model(name)
     peer.load_state_dict({tensor: torch.from_numpy(array) for tensor, array in weights.items()})
     peer.double().eval()
@@ -33,7 +34,7 @@ def test_timm_gives_the_same_logits_and_stages(name):
 
 @pytest.mark.parametrize("name", ["resnest14d", "resnest50d_4s2x40d"])
 def test_timm_takes_the_same_gradients(name):
-    weights = draw(get_spec(name))
+    weights = draw_weights(get_spec(name))
     peer = timm.create_model(name)
     peer.load_state_dict({tensor: torch.from_numpy(array) for tensor, array in weights.items()})
     ours = ResNeSt(get_spec(name))
@@ -69,7 +70,7 @@ def compare_with_gluoncv(name: str, folder: Path, output_stride: int) -> None:
     subprocess.run([sys.executable, script, *arguments], check=True)
     theirs = np.load(folder / "outputs.npz")
     spec = get_spec(name, output_stride=output_stride)
-    weights = draw(spec)
+    weights = draw_weights(spec)
     for run in (run_stages, probe.run_stages):
         ours = run(spec, weights, images)
         assert [relative(a, theirs[key]) < 1e-13 for a, key in zip(ours, theirs.files, strict=True)] == [True] * 6

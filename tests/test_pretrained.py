@@ -19,7 +19,8 @@ import resnest.torch
 from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights import download, pretrained
-from tests.conftest import Backend, draw
+from resnest.weights.recipe import draw_weights
+from tests.conftest import Backend
 from tests.server import serving
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
@@ -28,7 +29,7 @@ NARROW = {"stem_width": 8, "bottleneck_width": 8}
 def content(tmp_path, suffix):
     """A small network's weights in a file of the format `suffix`."""
     path = tmp_path / f"weights{suffix}"
-    weights.save(draw(get_spec("resnest50", **NARROW)), path)
+    weights.save(draw_weights(get_spec("resnest50", **NARROW)), path)
     return path.read_bytes()
 
 
@@ -108,7 +109,7 @@ def test_a_row_knows_how_the_photo_was_prepared(variant, size, crop, interpolati
 
 def test_a_row_knows_the_bytes_of_its_weights():
     spec = get_spec("resnest269")
-    assert pretrained.find("resnest269")[0].weight_bytes == sum(array.nbytes for array in draw(spec).values())
+    assert pretrained.find("resnest269")[0].weight_bytes == sum(array.nbytes for array in draw_weights(spec).values())
 
 
 def test_timms_names_find_the_same_rows():
@@ -128,7 +129,7 @@ def test_one_download_serves_both_backends(server, source):
         model = backend.module.create_model("resnest50", pretrained=source, **NARROW)
         held.append(backend.module.get_weights(model))
     assert len(server.requests) == 1
-    expected = draw(get_spec("resnest50", **NARROW))
+    expected = draw_weights(get_spec("resnest50", **NARROW))
     assert all((first[name] == array).all() for first in held for name, array in expected.items())
 
 
@@ -229,7 +230,7 @@ except OSError as error:
 def hub(server, tmp_path):
     """A server that speaks enough of the hub's protocol, in whose place the library is pointed by HF_ENDPOINT."""
     spec = get_spec("resnest14", **NARROW)
-    weights.save(draw(spec), tmp_path / "model.safetensors")
+    weights.save(draw_weights(spec), tmp_path / "model.safetensors")
     file = (tmp_path / "model.safetensors").read_bytes()
     path = "timm/resnest14d.gluon_in1k/resolve/main/model.safetensors"
     server.files[path] = file

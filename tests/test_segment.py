@@ -15,7 +15,7 @@ from resnest.labels import classes_of, overlay, shares
 from resnest.miou import Scores, confusion_matrix, pairs, read_labels
 from resnest.resize import resize
 from resnest.segment import SCALES, Inference, slide, softmax, starts
-from tests.conftest import draw
+from resnest.weights.recipe import draw_weights
 from tests.segmenters import TINY
 
 
@@ -186,14 +186,14 @@ def spec():
 def segmenter(spec):
     from resnest.torch.predictor import predictor
 
-    return predictor(spec, draw(spec))
+    return predictor(spec, draw_weights(spec))
 
 
 @pytest.fixture(scope="module")
 def folder(spec, tmp_path_factory):
     """A checkpoint, and photos with the label maps that it gives them."""
     folder = tmp_path_factory.mktemp("segment")
-    weight_files.save(draw(spec), folder / "tiny.npz")
+    weight_files.save(draw_weights(spec), folder / "tiny.npz")
     for part in ("images", "labels"):
         (folder / part).mkdir()
     for number in range(3):
@@ -265,7 +265,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, words, message):
 
 
 def test_a_classification_checkpoint_is_refused(folder, tmp_path):
-    weight_files.save(draw(get_spec("resnest14", bottleneck_width=8, stem_width=8)), tmp_path / "a.npz")
+    weight_files.save(draw_weights(get_spec("resnest14", bottleneck_width=8, stem_width=8)), tmp_path / "a.npz")
     for model in ([], ["--model", "fcn_resnest101_voc"]):
         found = run("segment", folder / "images" / "0.png", "--weights", tmp_path / "a.npz", *model)
         assert found.exit_code == 2

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from resnest import get_segmentation_spec, list_segmentation_models, parity
-from resnest.weights.recipe import make_input, make_weight
+from resnest.weights.recipe import draw_weights, make_input, make_weight
 from resnest.weights.segmentation_names import get_dialect
-from tests.conftest import draw, relative
+from tests.conftest import relative
 from tests.segmenters import HEADS, TINY, Side, tiny
 
 DATA = Path(__file__).parent / "data"
@@ -95,7 +95,7 @@ def test_both_backends_compute_the_same(head, pooled_first):
 def test_parity_takes_segmentation_networks_in_training_too(head):
     spec = tiny(head)
     x = parity.training_batch(make_input((1, 3, 33, 49)).astype("float64"))
-    rows = parity.compare_stages(spec, draw(spec), x) + parity.compare_training(spec, draw(spec), x)
+    rows = parity.compare_stages(spec, draw_weights(spec), x) + parity.compare_training(spec, draw_weights(spec), x)
     assert {row.name: row.relative for row in rows if not row.within} == {}
     names = {row.name for row in rows}
     assert {"layer4", "logits", "loss", "gradient of decode_head.conv_seg.weight"} <= names

@@ -9,9 +9,9 @@ import pytest
 from resnest import get_segmentation_spec, get_spec, list_segmentation_models
 from resnest import weights as weight_files
 from resnest.weights import files
-from resnest.weights.recipe import make_input, make_weight
+from resnest.weights.recipe import draw_weights, make_input, make_weight
 from resnest.weights.segmentation_names import DIALECTS, get_dialect
-from tests.conftest import draw, relative
+from tests.conftest import relative
 from tests.segmenters import HEADS, Side, tiny
 
 
@@ -40,7 +40,7 @@ def test_a_dialect_reads_what_it_writes(dialect):
 def test_files_in_every_dialect_hold_the_same_network(tmp_path, head, dialect):
     theirs = dialect == "sssegmentation"
     spec = tiny(head, joins_input=not theirs, pooled_first=not theirs)
-    weights = draw(spec)
+    weights = draw_weights(spec)
     weight_files.save(weights, tmp_path / "a.npz", dialect=dialect)
     assert weight_files.dialect_of(tmp_path / "a.npz") == dialect
     found = weight_files.convert(tmp_path / "a.npz", tmp_path / "b.params")
@@ -53,7 +53,7 @@ def test_files_in_every_dialect_hold_the_same_network(tmp_path, head, dialect):
 
 
 def test_weights_come_back_as_they_were_loaded(side):
-    weights = draw(tiny("aspp_sep"))
+    weights = draw_weights(tiny("aspp_sep"))
     back = side.weights.get_weights(side.build(tiny("aspp_sep"), dtype="float32"))
     assert list(back) == list(weights)
     assert all(np.array_equal(back[name], weights[name]) for name in weights)
@@ -62,17 +62,17 @@ def test_weights_come_back_as_they_were_loaded(side):
 def test_weights_of_another_network_are_one_sentence(side):
     spec = tiny()
     with pytest.raises(ValueError, match="weights tell 7 classes apart and tiny 5: build it with num_classes=7"):
-        side.build(spec, draw(dataclasses.replace(spec, num_classes=7)))
+        side.build(spec, draw_weights(dataclasses.replace(spec, num_classes=7)))
     classifier = get_spec("resnest14", bottleneck_width=8, stem_width=8)
     with pytest.raises(ValueError, match="are a classification network's, and tiny is a segmentation network"):
-        side.build(spec, draw(classifier))
+        side.build(spec, draw_weights(classifier))
     with pytest.raises(ValueError, match=r"not those of tiny; .*decode_head.psp_modules"):
-        side.build(spec, draw(tiny("psp")))
+        side.build(spec, draw_weights(tiny("psp")))
 
 
 def test_a_backbones_dialect_is_refused_for_a_segmentation_network(tmp_path):
     with pytest.raises(ValueError, match="there is no dialect 'detectron' for segmentation networks"):
-        weight_files.save(draw(tiny()), tmp_path / "a.npz", dialect="detectron")
+        weight_files.save(draw_weights(tiny()), tmp_path / "a.npz", dialect="detectron")
     assert not list(tmp_path.iterdir())
     files.write_file(tmp_path / "b.npz", {"decode_head.conv_seg.weight": np.zeros((5, 8, 1, 1))})
     with pytest.raises(ValueError, match=r"b\.npz"):
@@ -81,7 +81,7 @@ def test_a_backbones_dialect_is_refused_for_a_segmentation_network(tmp_path):
 
 def test_a_classifier_takes_the_backbone_of_a_segmentation_checkpoint(side, tmp_path):
     spec = tiny("psp")
-    weight_files.save(draw(spec), tmp_path / "a.npz")
+    weight_files.save(draw_weights(spec), tmp_path / "a.npz")
     package = importlib.import_module(f"resnest.{side.name}")
     fields = {"bottleneck_width": 8, "stem_width": 8, "weights": tmp_path / "a.npz"}
     for model in (
@@ -89,12 +89,12 @@ def test_a_classifier_takes_the_backbone_of_a_segmentation_checkpoint(side, tmp_
         package.create_model("resnest14", num_classes=3, **fields),
     ):
         loaded = side.weights.get_weights(model)
-        assert np.array_equal(loaded["bn1.weight"], draw(spec)["backbone.stem.7.weight"])
+        assert np.array_equal(loaded["bn1.weight"], draw_weights(spec)["backbone.stem.7.weight"])
 
 
 def test_another_heads_checkpoint_gives_its_backbone_with_a_warning(tmp_path, caplog):
     spec = tiny()
-    weights = {name: array for name, array in draw(spec).items() if name.startswith("backbone.")}
+    weights = {name: array for name, array in draw_weights(spec).items() if name.startswith("backbone.")}
     files.write_file(tmp_path / "a.npz", weights | {"decode_head.conv_seg.weight": np.zeros((5, 8, 1, 1))})
     loaded = weight_files.load(tmp_path / "a.npz")
     assert "layer4.0.conv1.weight" in loaded
@@ -137,7 +137,7 @@ def test_sssegmentations_aspp_joins_the_mean_last(tmp_path):
 
 def test_a_network_without_an_auxiliary_head_takes_weights_with_one(side):
     spec = tiny(auxiliary_channels=0)
-    model = side.build(spec, draw(tiny()))
+    model = side.build(spec, draw_weights(tiny()))
     assert list(side.weights.get_weights(model)) == list(spec.tensors())
     x = make_input((2, 3, 33, 41)).astype("float64")
     assert side.train(model, x).shape == (2, 5, 5, 6)
@@ -146,9 +146,9 @@ def test_a_network_without_an_auxiliary_head_takes_weights_with_one(side):
 @pytest.mark.parametrize("dialect", ["mmsegmentation", "sssegmentation"])
 def test_a_trainers_prefix_changes_nothing(tmp_path, dialect):
     spec = tiny("psp")
-    weight_files.save(draw(spec), tmp_path / "a.npz", dialect=dialect)
+    weight_files.save(draw_weights(spec), tmp_path / "a.npz", dialect=dialect)
     with files.open_file(tmp_path / "a.npz") as plain:
         files.write_file(tmp_path / "b.npz", {f"module.{name}": array for name, array in plain.items()})
     loaded = weight_files.load(tmp_path / "b.npz")
-    assert list(loaded) == list(draw(spec))
+    assert list(loaded) == list(draw_weights(spec))
     assert weight_files.dialect_of(tmp_path / "b.npz") == dialect

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from resnest.torch import ResNeSt, ResNeStFeatures, load_weights
-from tests.conftest import draw, tiny
+from resnest.weights.recipe import draw_weights
+from tests.conftest import tiny
 
 SPECS = [
     tiny(),
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.parametrize("spec", SPECS, ids=["plain", "dilated", "ra
 @pytest.fixture
 def model(spec):
     model = ResNeSt(spec, dropblock_prob=0.1).eval()
-    load_weights(model, draw(spec))
+    load_weights(model, draw_weights(spec))
     return model
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 
 from resnest import get_spec, list_models, weights
 from resnest.weights import check
-from tests.conftest import draw, tiny
+from resnest.weights.recipe import draw_weights
+from tests.conftest import tiny
 from tests.strategies import specs
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".params")
@@ -25,14 +26,14 @@ def same(a, b):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_is_saved_is_loaded_bit_for_bit(suffix, tmp_path):
-    drawn = draw(tiny())
+    drawn = draw_weights(tiny())
     weights.save(drawn, tmp_path / f"a{suffix}")
     assert same(weights.load(tmp_path / f"a{suffix}"), drawn)
 
 
 @pytest.mark.parametrize(("source", "target"), list(itertools.product(SUFFIXES, SUFFIXES)))
 def test_conversion_between_any_two_formats_keeps_every_bit(source, target, tmp_path):
-    drawn = draw(tiny())
+    drawn = draw_weights(tiny())
     weights.save(drawn, tmp_path / f"a{source}")
     spec = weights.convert(tmp_path / f"a{source}", tmp_path / f"b{target}")
     assert spec.tensors() == tiny().tensors()
@@ -42,7 +43,7 @@ def test_conversion_between_any_two_formats_keeps_every_bit(source, target, tmp_
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_dtypes_stay_as_they_are(suffix, dtype, tmp_path):
-    drawn = {name: array.astype(dtype) for name, array in draw(tiny()).items()}
+    drawn = {name: array.astype(dtype) for name, array in draw_weights(tiny()).items()}
     weights.save(drawn, tmp_path / f"a{suffix}")
     weights.convert(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
     assert same(weights.load(tmp_path / f"b{suffix}"), drawn)
@@ -53,25 +54,25 @@ def test_dtypes_stay_as_they_are(suffix, dtype, tmp_path):
     [(".params", None, "gluon"), (".npz", None, "torch"), (".npz", "gluon", "gluon"), (".params", "torch", "torch")],
 )
 def test_the_suffix_chooses_the_dialect_unless_one_is_asked_for(suffix, dialect, written, tmp_path):
-    weights.save(draw(tiny()), tmp_path / f"a{suffix}", dialect=dialect)
+    weights.save(draw_weights(tiny()), tmp_path / f"a{suffix}", dialect=dialect)
     assert weights.dialect_of(tmp_path / f"a{suffix}") == written
-    assert same(weights.load(tmp_path / f"a{suffix}"), draw(tiny()))
+    assert same(weights.load(tmp_path / f"a{suffix}"), draw_weights(tiny()))
 
 
 def test_a_conversion_onto_itself_works(tmp_path):
     path = tmp_path / "a.params"
-    weights.save(draw(tiny()), path)
+    weights.save(draw_weights(tiny()), path)
     weights.convert(path, path, dialect="torch")
     assert weights.dialect_of(path) == "torch"
-    assert same(weights.load(path), draw(tiny()))
+    assert same(weights.load(path), draw_weights(tiny()))
 
 
 def test_safetensors_files_are_read_by_the_library_itself(tmp_path):
     from safetensors.numpy import load_file
 
-    weights.save(draw(tiny()), tmp_path / "a.safetensors")
+    weights.save(draw_weights(tiny()), tmp_path / "a.safetensors")
     theirs = load_file(tmp_path / "a.safetensors")
-    assert all((theirs[name] == array).all() for name, array in draw(tiny()).items())
+    assert all((theirs[name] == array).all() for name, array in draw_weights(tiny()).items())
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -80,9 +81,9 @@ def test_pth_files_are_read_by_pytorch_itself(mmap, tmp_path):
 
     import torch
 
-    weights.save(draw(tiny()), tmp_path / "a.pth")
+    weights.save(draw_weights(tiny()), tmp_path / "a.pth")
     theirs = torch.load(tmp_path / "a.pth", weights_only=True, mmap=mmap)
-    assert all((theirs[name].numpy() == array).all() for name, array in draw(tiny()).items())
+    assert all((theirs[name].numpy() == array).all() for name, array in draw_weights(tiny()).items())
     assert zipfile.ZipFile(tmp_path / "a.pth").testzip() is None
 
 
@@ -99,7 +100,7 @@ def test_pytorchs_counter_of_training_steps_is_no_weight(tmp_path):
 def test_a_pth_of_bfloat16_becomes_float32(tmp_path):
     import torch
 
-    torch.save({name: torch.from_numpy(a).bfloat16() for name, a in draw(tiny()).items()}, tmp_path / "a.pth")
+    torch.save({name: torch.from_numpy(a).bfloat16() for name, a in draw_weights(tiny()).items()}, tmp_path / "a.pth")
     loaded = weights.load(tmp_path / "a.pth")
     assert {array.dtype for array in loaded.values()} == {np.dtype("float32")}
 
@@ -122,7 +123,7 @@ def test_a_checkpoint_with_other_classes_and_channels_is_recognised():
 
 
 def broken(spec):
-    drawn = draw(spec)
+    drawn = draw_weights(spec)
     drawn["layer1.0.conv9.weight"] = drawn.pop("layer1.0.conv3.weight")
     drawn["fc.bias"] = drawn["fc.bias"][:-1]
     return drawn
@@ -156,7 +157,7 @@ def test_a_foreign_file_is_refused_with_what_it_holds(tmp_path):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_truncated_file_is_refused_at_any_length(suffix, tmp_path):
-    weights.save(draw(tiny()), tmp_path / f"a{suffix}")
+    weights.save(draw_weights(tiny()), tmp_path / f"a{suffix}")
     whole = (tmp_path / f"a{suffix}").read_bytes()
     for share in (0, 1e-5, 0.001, 0.1, 0.5, 0.99, 1 - 1 / len(whole)):
         (tmp_path / f"b{suffix}").write_bytes(whole[: int(len(whole) * share)])
@@ -178,12 +179,12 @@ def test_a_missing_file_and_an_unknown_suffix_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.bin has no suffix of a weight file; known are \.safetensors"):
         weights.load(tmp_path / "a.bin")
     with pytest.raises(FileNotFoundError, match="no folder"):
-        weights.save(draw(tiny()), tmp_path / "nowhere" / "a.npz")
+        weights.save(draw_weights(tiny()), tmp_path / "nowhere" / "a.npz")
 
 
 def test_an_unknown_dialect_is_named(tmp_path):
     with pytest.raises(ValueError, match="no dialect 'klingon'; known are"):
-        weights.save(draw(tiny()), tmp_path / "a.npz", dialect="klingon")
+        weights.save(draw_weights(tiny()), tmp_path / "a.npz", dialect="klingon")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,9 +205,9 @@ def test_a_pickle_that_would_run_code_stays_closed(tmp_path):
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_half_written(tmp_path, monkeypatch):
-    weights.save(draw(tiny()), tmp_path / "a.params")
+    weights.save(draw_weights(tiny()), tmp_path / "a.params")
     before = (tmp_path / "a.params").read_bytes()
-    bad = draw(tiny())
+    bad = draw_weights(tiny())
     bad["fc.bias"] = bad["fc.bias"].astype(np.complex64)  # a dtype that no format has
     for name in ("a.params", "a.safetensors"):
         with pytest.raises(ValueError, match="no dtype complex64"):
@@ -225,7 +226,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from Linux's /proc")
 def test_converting_resnest269_takes_less_memory_than_one_and_a_half_files(tmp_path):
-    weights.save(draw(get_spec("resnest269")), tmp_path / "0.safetensors")
+    weights.save(draw_weights(get_spec("resnest269")), tmp_path / "0.safetensors")
     size = (tmp_path / "0.safetensors").stat().st_size
     source = tmp_path / "0.safetensors"
     for number, suffix in enumerate((".params", ".npz", ".pth", ".pth", ".safetensors"), start=1):
@@ -234,4 +235,4 @@ def test_converting_resnest269_takes_less_memory_than_one_and_a_half_files(tmp_p
         assert int(run.stdout) * 1024 < 1.5 * size + 200e6, (source.name, target.name)
         source.unlink()
         source = target
-    assert same(weights.load(source), draw(get_spec("resnest269")))
+    assert same(weights.load(source), draw_weights(get_spec("resnest269")))

@@ -7,12 +7,11 @@ from typing import Any
 
 from resnest.blocks import NORM_EPS
 from resnest.gluon._mxnet import mx
-from resnest.gluon.model import ResNeSt, ResNeStFeatures
 from resnest.gluon.weights import get_weights, load_weights
 from resnest.weights.fold import in_form_of
 
 
-def deploy(model: ResNeSt) -> ResNeSt:
+def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
     It has no dropout, is not hybridized, and keeps the dtype and contexts. Raises ValueError for
@@ -25,8 +24,7 @@ def deploy(model: ResNeSt) -> ResNeSt:
             " predict with the model as it is"
         )
     spec = dataclasses.replace(model.spec, deploy=True)
-    options: dict[str, Any] = {"out_indices": model.out_indices} if isinstance(model, ResNeStFeatures) else {}
-    deployed = type(model)(spec, **options)
+    deployed = model.rebuilt(spec)
     like = model.layer1[0].conv1.weight
     deployed.cast(like.dtype)
     eps = NORM_EPS if model.spec.deploy else model.bn1._kwargs["eps"]
@@ -34,7 +32,7 @@ def deploy(model: ResNeSt) -> ResNeSt:
     return deployed
 
 
-def optimize(model: ResNeSt, example: Any) -> ResNeSt:
+def optimize(model: Any, example: Any) -> Any:
     """A hybridized deploy form of `model`, for images of the shape of `example`, (N, C, H, W), on a CPU.
 
     MXNet's oneDNN backend puts ReLUs and residual adds into the convolutions before them and lays

@@ -9,8 +9,8 @@ from typing import Any
 
 from resnest.blocks import STEM_POOL, BlockSpec
 from resnest.gluon._mxnet import mx
+from resnest.gluon.deploy import deploy
 from resnest.gluon.dropblock import DropBlock
-from resnest.gluon.hub import SavedModel
 from resnest.gluon.layers import (
     BatchNorm,
     Identity,
@@ -23,6 +23,7 @@ from resnest.gluon.layers import (
     norm_after,
 )
 from resnest.gluon.splat import SplitAttention
+from resnest.gluon.weights import SavedModel
 from resnest.spec import ResNeStSpec, check_out_indices
 
 
@@ -151,9 +152,11 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
 
     def deploy(self) -> ResNeSt:
         """A new model that predicts the same without batch norms: see `resnest.gluon.deploy`."""
-        from resnest.gluon.deploy import deploy  # deploy.py reads this module
-
         return deploy(self)
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+        """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
+        return type(self)(spec)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
@@ -184,6 +187,9 @@ class ResNeStFeatures(ResNeSt):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         stages = self.forward_stages(x)
         return [stages[i] for i in self.out_indices]
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeStFeatures:
+        return type(self)(spec, out_indices=self.out_indices)
 
     def reset_classifier(self, num_classes: int) -> None:
         raise TypeError("a backbone built with features_only=True has no classifier to reset")

@@ -1,4 +1,4 @@
-"""Canonical weights into and out of an MXNet Gluon model."""
+"""Canonical weights into and out of an MXNet Gluon model, and the model into and out of a folder or the hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from resnest.gluon._mxnet import mx
+from resnest.hub import HubMixin
 from resnest.segmentation import SegmentationSpec
+from resnest.spec import ResNeStSpec
 from resnest.weights.check import fit
 from resnest.weights.fold import in_form_of
 from resnest.weights.naming import DIALECTS
@@ -41,6 +43,20 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
 def get_weights(model: Any) -> dict[str, np.ndarray]:
     """A copy of the model's weights: canonical name -> array, in checkpoint order."""
     return {name: parameter.list_data()[0].asnumpy() for name, parameter in _parameters(model).items()}
+
+
+class SavedModel(HubMixin):
+    """`save_pretrained`, `from_pretrained` (on the contexts `ctx`) and `push_to_hub`."""
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return get_weights(self)
+
+    @classmethod
+    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        ctx = options.get("ctx")
+        model: Any = cls(spec, **{word: value for word, value in options.items() if word != "ctx"})
+        load_weights(model, arrays, ctx=ctx, copy=False)
+        return model
 
 
 def canonical_names(model: Any) -> dict[str, str]:

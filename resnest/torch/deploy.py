@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from resnest.blocks import NORM_EPS
-from resnest.torch.model import ResNeSt, ResNeStFeatures
 from resnest.torch.weights import get_weights, load_weights
 from resnest.weights.fold import in_form_of
 
@@ -24,7 +23,7 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 
 
-def deploy(model: ResNeSt) -> ResNeSt:
+def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
     It is in eval mode, has no dropout, and keeps the dtype and device. Raises ValueError for a
@@ -37,16 +36,15 @@ def deploy(model: ResNeSt) -> ResNeSt:
             " predict with the model as it is"
         )
     spec = dataclasses.replace(model.spec, deploy=True)
-    options: dict[str, Any] = {"out_indices": model.out_indices} if isinstance(model, ResNeStFeatures) else {}
     with torch.device("meta"):
-        deployed = type(model)(spec, **options)
+        deployed = model.rebuilt(spec)
     like = next(model.parameters())
     deployed.to(like.dtype)
     load_weights(deployed, in_form_of(spec, weights, eps=getattr(model.bn1, "eps", NORM_EPS)))
     return deployed.to(like.device).eval()
 
 
-def optimize(model: ResNeSt, example: Tensor, path: str | os.PathLike | None = None) -> Callable[[Tensor], Tensor]:
+def optimize(model: Any, example: Tensor, path: str | os.PathLike | None = None) -> Callable[[Tensor], Tensor]:
     """A compiled function that predicts what `model` does, for images of the shape of `example`, (N, C, H, W).
 
     AOTInductor compiles the deploy form, channels last and with frozen weights, so that each
@@ -61,7 +59,7 @@ def optimize(model: ResNeSt, example: Tensor, path: str | os.PathLike | None = N
     keep_freed_memory()
     layout = torch.channels_last
     example = example.to(memory_format=layout)
-    network = deploy(model).to(memory_format=layout)  # type: ignore[call-overload]  # PyTorch's hints leave it out
+    network = deploy(model).to(memory_format=layout)
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         program = torch.export.export(network, (example,))
         target = str(Path(folder, "model.pt2") if path is None else Path(path))

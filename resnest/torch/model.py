@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from resnest.blocks import STEM_POOL, BlockSpec
 from resnest.spec import ResNeStSpec, check_out_indices
+from resnest.torch.deploy import deploy
 from resnest.torch.dropblock import DropBlock
-from resnest.torch.hub import SavedModel
 from resnest.torch.layers import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
 from resnest.torch.splat import SplitAttention
+from resnest.torch.weights import SavedModel
 
 
 class Bottleneck(nn.Module):
@@ -114,9 +115,11 @@ class ResNeSt(nn.Module, SavedModel):
 
     def deploy(self) -> ResNeSt:
         """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
-        from resnest.torch.deploy import deploy  # deploy.py reads this module
-
         return deploy(self)
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+        """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
+        return type(self)(spec)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
@@ -143,6 +146,9 @@ class ResNeStFeatures(ResNeSt):
     def forward(self, x: Tensor) -> list[Tensor]:
         stages = self.forward_stages(x)
         return [stages[i] for i in self.out_indices]
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeStFeatures:
+        return type(self)(spec, out_indices=self.out_indices)
 
     def reset_classifier(self, num_classes: int) -> None:
         raise TypeError("a backbone built with features_only=True has no classifier to reset")

@@ -1,4 +1,4 @@
-"""Canonical weights into and out of a PyTorch model."""
+"""Canonical weights into and out of a PyTorch model, and the model into and out of a folder or the hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from resnest.hub import HubMixin
 from resnest.segmentation import SegmentationSpec
+from resnest.spec import ResNeStSpec
 from resnest.weights.check import fit
 from resnest.weights.fold import in_form_of
 from resnest.weights.naming import NOT_WEIGHTS
@@ -50,6 +52,20 @@ def get_weights(model: Any) -> dict[str, np.ndarray]:
     state = model.state_dict()
     names = _attributes(model)
     return {name: state[attribute].cpu().numpy().copy() for name, attribute in names.items()}
+
+
+class SavedModel(HubMixin):
+    """`save_pretrained`, `from_pretrained` (in eval mode, as all of the hub's models) and `push_to_hub`."""
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return get_weights(self)
+
+    @classmethod
+    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        with torch.device("meta"):
+            model: Any = cls(spec, **options)
+        load_weights(model, arrays, copy=False)
+        return model.eval()
 
 
 def canonical_names(model: Any) -> dict[str, str]:

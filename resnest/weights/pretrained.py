@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 
 from resnest.arguments import closest
-from resnest.spec import get_spec
+from resnest.spec import BICUBIC_FROM, MARGIN, get_spec
 from resnest.weights.download import Hash, Unavailable, fetch, progress_bar
 
 logger = logging.getLogger(__name__)
@@ -68,14 +68,10 @@ class Checkpoint:
     @property
     def crop(self) -> float:
         """The centred square that is cut out, over the short side of the photo."""
-        from resnest.image import MARGIN
-
         return self.input_size / (self.input_size + MARGIN)
 
     @property
     def interpolation(self) -> str:
-        from resnest.image import BICUBIC_FROM
-
         return "bicubic" if self.input_size >= BICUBIC_FROM else "bilinear"
 
 

@@ -1,14 +1,22 @@
-"""Deterministic weights and inputs behind the golden files in this folder.
+"""Weights and inputs that depend on names, shapes and seeds alone: of `resnest parity` and of the golden files.
 
 Every tensor is drawn from its own generator, seeded by the CRC-32 of its canonical
 name, so weights can be built in any order and without any framework.
-Canonical names are those of the published PyTorch checkpoints, for example
-``layer1.0.conv2.bn0.running_var``; ``num_batches_tracked`` is not a weight.
 """
+
+from __future__ import annotations
 
 import zlib
 
 import numpy as np
+
+from resnest.segmentation import SegmentationSpec
+from resnest.spec import ResNeStSpec
+
+
+def draw_weights(spec: ResNeStSpec | SegmentationSpec) -> dict[str, np.ndarray]:
+    """Float32 weights of the network `spec`: canonical name -> array, in checkpoint order."""
+    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def make_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
