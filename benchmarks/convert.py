@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from resnest import get_spec, weights
-from resnest.weights.recipe import make_weight
+from resnest.weights.seeded import make_weight
 
 BOUND = 2.5
 """Times a plain copy."""

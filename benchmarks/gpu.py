@@ -11,10 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from resnest.spec import ALIASES, get_spec
+from resnest.specs.resnest import ALIASES, get_spec
 from resnest.torch import create_model
-from resnest.torch.splat import weighted_sum
-from resnest.weights.recipe import draw_weights
+from resnest.torch.layers.splat import weighted_sum
+from resnest.weights.seeded import draw_weights
 
 Predict = Callable[[Tensor], Tensor]
 

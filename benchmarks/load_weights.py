@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resnest import get_spec, weights
-from resnest.weights.recipe import make_weight
+from resnest.weights.seeded import make_weight
 
 BOUND = 1.3
 

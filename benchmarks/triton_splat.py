@@ -32,7 +32,7 @@ def kernel(x, attention, out, pixels, channels, PIXELS: tl.constexpr, CHANNELS: 
 
 
 def weighted_sum(x: Tensor, attention: Tensor) -> Tensor:
-    """As `resnest.torch.splat.weighted_sum` with radix 2 and cardinality 1, for channels-last x, without gradients."""
+    """As `resnest.torch.layers.splat.weighted_sum` with radix 2 and cardinality 1, channels-last x, no gradients."""
     if not x.is_contiguous(memory_format=torch.channels_last):
         raise ValueError(f"x with strides {x.stride()} must be channels-last")
     images, double, height, width = x.shape

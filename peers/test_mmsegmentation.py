@@ -15,12 +15,12 @@ from mmseg.structures import SegDataSample
 
 from resnest import get_segmentation_spec
 from resnest import weights as weight_files
-from resnest.image import normalise, open_photo
-from resnest.weights.recipe import make_weight
+from resnest.data.photos import normalise, open_photo
+from resnest.weights.seeded import make_weight
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs" / "resnest"
 METHODS = ("fcn", "pspnet", "deeplabv3", "deeplabv3plus")
-PHOTO = Path(__file__).parents[1] / "resnest" / "data" / "chelsea.jpg"
+PHOTO = Path(__file__).parents[1] / "resnest" / "data" / "assets" / "chelsea.jpg"
 SIZE = (128, 96)
 
 
@@ -108,7 +108,7 @@ def test_logits_and_prediction_are_theirs_on_a_photo(theirs, backend, dtype, bou
 
 @pytest.mark.parametrize("theirs", ["fcn"], indirect=True)
 def test_windows_are_theirs(theirs):
-    from resnest.segment import slide
+    from resnest.jobs.predict.segmentation import slide
 
     _, model, _ = theirs
     x = photo("float32")
@@ -209,7 +209,7 @@ def test_what_mmsegmentation_saves_of_our_backbone_opens_here(tmp_path):
 
 def test_a_backbone_starts_from_a_file_and_stays_frozen_where_asked(tmp_path):
     import resnest.openmmlab  # noqa: F401  # registers the backbone
-    from resnest.spec import get_spec
+    from resnest.specs.resnest import get_spec
 
     spec = get_spec("resnest14", num_classes=0)
     arrays = {name: make_weight(name, shape) for name, shape in spec.tensors().items()}

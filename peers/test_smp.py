@@ -6,7 +6,7 @@ import torch
 
 import resnest.smp
 from resnest.torch import create_model, get_weights, load_weights
-from resnest.weights.recipe import make_weight
+from resnest.weights.seeded import make_weight
 
 SMALL = "resnest14"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnest.arguments import closest
-from resnest.segmentation import STEM
-from resnest.spec import get_spec
-from resnest.torch.layers import BatchNorm
-from resnest.torch.model import ResNeStFeatures
+from resnest.specs.arguments import closest
+from resnest.specs.resnest import get_spec
+from resnest.specs.segmentation.network import STEM
+from resnest.torch.layers.basic import BatchNorm
+from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
 from resnest.weights import load
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from resnest.spec import get_spec, list_models
-from resnest.torch.model import ResNeStFeatures
+from resnest.specs.resnest import get_spec, list_models
+from resnest.torch.networks.resnest import ResNeStFeatures
 
 try:
     from segmentation_models_pytorch.encoders import encoders

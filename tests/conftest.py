@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from resnest import ResNeStSpec
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 
 NEEDS_GLUON = "gluon"
 
@@ -56,8 +56,8 @@ class Backend:
     def __init__(self, name: str):
         self.name = name
         self.module = importlib.import_module(f"resnest.{name}")
-        self.network = importlib.import_module(f"resnest.{name}.model").ResNeSt
-        self.probe = importlib.import_module(f"resnest.{name}.probe")
+        self.network = importlib.import_module(f"resnest.{name}.networks.resnest").ResNeSt
+        self.probe = importlib.import_module(f"resnest.{name}.backend")
 
     def array(self, x: np.ndarray) -> Any:
         if self.name == "torch":

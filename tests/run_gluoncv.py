@@ -14,8 +14,8 @@ shut_out("torch")
 import numpy as np
 
 from resnest.gluon._mxnet import mx
-from resnest.weights.naming import DIALECTS
-from resnest.weights.recipe import make_weight
+from resnest.weights.names.backbone import DIALECTS
+from resnest.weights.seeded import make_weight
 
 from gluoncv.model_zoo import get_model  # isort: skip  # MXNet has to have been imported by us before
 

@@ -3,7 +3,7 @@
 import importlib
 
 from resnest import SegmentationSpec, get_spec
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 
 TINY = get_spec("resnest14", bottleneck_width=8, stem_width=8, output_stride=8, dilated_pooling="openmmlab")
 HEADS = ("fcn", "psp", "aspp", "aspp_sep")
@@ -19,7 +19,7 @@ class Side:
 
     def __init__(self, name):
         self.name = name
-        self.module = importlib.import_module(f"resnest.{name}.segmentation")
+        self.module = importlib.import_module(f"resnest.{name}.networks.segmentation")
         self.weights = importlib.import_module(f"resnest.{name}.weights")
 
     def build(self, spec, weights=None, dtype="float64"):

@@ -5,7 +5,7 @@ import pytest
 
 from resnest import get_spec, weights
 from resnest.weights.adapt import adapt, fresh_classifier, spread
-from resnest.weights.recipe import draw_weights, make_weight
+from resnest.weights.seeded import draw_weights, make_weight
 from tests.conftest import Backend
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}

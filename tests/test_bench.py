@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from resnest.bench import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
-from resnest.bench_plot import plot
 from resnest.cli import main
+from resnest.jobs.bench.plot import plot
+from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
 
 JOB = Job("resnest14", size=33, threads=1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnest import get_spec, weights
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import photo_like
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}

@@ -10,7 +10,7 @@ import resnest
 from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights.fold import fold
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import tiny
 from tests.without import run_without
 
@@ -159,7 +159,7 @@ def test_weights_of_another_network_are_one_sentence(tmp_path):
 
 @pytest.mark.gluon
 def test_a_broken_bound_is_status_1(monkeypatch):
-    monkeypatch.setattr("resnest.parity.STAGE_BOUND", {"float32": 0.0, "float64": 0.0})
+    monkeypatch.setattr("resnest.jobs.parity.STAGE_BOUND", {"float32": 0.0, "float64": 0.0})
     result = run("parity", "resnest14", "--size", 64)
     assert result.exit_code == 1
     assert "differs" in result.output

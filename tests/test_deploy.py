@@ -12,11 +12,11 @@ from torch import nn
 
 import resnest.torch
 from resnest import ResNeStSpec
-from resnest.torch.layers import BatchNorm
-from resnest.torch.splat import weighted_sum
+from resnest.torch.layers.basic import BatchNorm
+from resnest.torch.layers.splat import weighted_sum
 from resnest.weights import recognise, save
 from resnest.weights.fold import fold
-from resnest.weights.recipe import make_input, make_weight
+from resnest.weights.seeded import make_input, make_weight
 from tests.conftest import Backend, relative
 
 TINY = {"stage_depths": (1, 2, 1, 1), "bottleneck_width": 8, "stem_width": 4, "num_classes": 5}

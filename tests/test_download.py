@@ -9,8 +9,8 @@ import zipfile
 import filelock
 import pytest
 
-from resnest.weights import download
-from resnest.weights.download import Hash, Unavailable, fetch
+from resnest.weights.published import download
+from resnest.weights.published.download import Hash, Unavailable, fetch
 from tests.server import serving
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte, so that it comes in more than one piece
@@ -184,7 +184,7 @@ def test_a_cache_whose_place_is_taken_by_a_file_is_one_sentence(server, tmp_path
 
 def test_two_processes_that_ask_at_once_download_once(server, target):
     code = (
-        "import sys; from pathlib import Path; from resnest.weights.download import Hash, fetch;"
+        "import sys; from pathlib import Path; from resnest.weights.published.download import Hash, fetch;"
         "fetch(sys.argv[1], Path(sys.argv[2]), Hash('sha256', sys.argv[3]))"
     )
     command = [sys.executable, "-c", code, f"{server.address}/net.pth", str(target), sha256().digits]

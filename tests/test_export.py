@@ -7,10 +7,10 @@ from PIL import Image
 
 from resnest import ResNeStSpec
 from resnest.cli import main
-from resnest.export import export, suffix
+from resnest.jobs.export.files import export, suffix
 from resnest.weights import save
 from resnest.weights.fold import fold
-from resnest.weights.recipe import make_weight
+from resnest.weights.seeded import make_weight
 
 FORMS = [
     {},

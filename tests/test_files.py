@@ -12,10 +12,10 @@ import safetensors.numpy
 import torch
 
 from resnest import weights
-from resnest.spec import ResNeStSpec
-from resnest.weights import archive, files
-from resnest.weights.naming import DIALECTS
-from resnest.weights.recipe import make_weight
+from resnest.specs.resnest import ResNeStSpec
+from resnest.weights.formats import archive, files
+from resnest.weights.names.backbone import DIALECTS
+from resnest.weights.seeded import make_weight
 
 TINY = ResNeStSpec("tiny", (1, 2, 1, 1), bottleneck_width=2, stem_width=2, num_classes=3)
 SUFFIXES = (".safetensors", ".npz", ".pth", ".params")

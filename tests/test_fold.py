@@ -6,7 +6,7 @@ import pytest
 from resnest import ResNeStSpec, get_spec, list_models
 from resnest.weights import load, recognise, save
 from resnest.weights.fold import fold, in_form_of
-from resnest.weights.recipe import make_weight
+from resnest.weights.seeded import make_weight
 
 
 def tiny(**changes) -> ResNeStSpec:

@@ -14,8 +14,8 @@ import pytest
 import safetensors.numpy
 
 from resnest import weights
-from resnest.weights import archive, files, mxnet_params
-from resnest.weights.tensors import ALLOWANCE
+from resnest.weights.formats import archive, files, mxnet_params
+from resnest.weights.formats.tensors import ALLOWANCE
 
 MUTANTS = 7_000
 """Of each kind of file."""

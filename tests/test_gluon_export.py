@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import Backend, photo_like, relative, tiny
 
 pytestmark = pytest.mark.gluon
@@ -70,7 +70,7 @@ def test_its_own_parameter_files_go_both_ways(gluon, tmp_path):
 
 def test_arrays_saved_by_mxnet_itself_are_read_bit_for_bit(gluon, tmp_path):
     from resnest.gluon._mxnet import mx
-    from resnest.weights import mxnet_params
+    from resnest.weights.formats import mxnet_params
 
     rng = np.random.default_rng(0)
     arrays = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnest import get_spec
-from resnest.weights.recipe import draw_weights, make_input
+from resnest.weights.seeded import draw_weights, make_input
 from tests.conftest import relative
 
 GOLDEN = sorted((Path(__file__).parent / "data").glob("resnest*.npz"))

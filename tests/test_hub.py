@@ -11,8 +11,9 @@ import torch
 import resnest
 import resnest.torch
 from resnest import get_spec, weights
-from resnest.hub import model_card
-from resnest.weights.recipe import draw_weights
+from resnest.backends.hub import model_card
+from resnest.weights.formats import files
+from resnest.weights.seeded import draw_weights
 from tests.conftest import Backend, photo_like
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
@@ -110,7 +111,7 @@ def test_a_folder_without_a_spec_is_one_sentence(backend, config, tmp_path):
 def test_weights_that_are_not_those_of_the_spec_are_an_error_that_lists_them(tmp_path):
     build(Backend("torch")).save_pretrained(tmp_path)
     lacking = {name: array for name, array in draw_weights(SPEC).items() if name != "bn1.weight"}
-    weights.files.write_file(tmp_path / "model.safetensors", lacking)
+    files.write_file(tmp_path / "model.safetensors", lacking)
     with pytest.raises(ValueError, match=r"not those of resnest14; missing: bn1\.weight"):
         resnest.torch.ResNeSt.from_pretrained(tmp_path)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnest.image import MEAN, STD, load_image, prepare
+from resnest.data.photos import MEAN, STD, load_image, prepare
 
 
 def picture(width, height, colour=(10, 20, 30)):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from resnest import get_spec, list_models
-from resnest.weights.recipe import draw_weights, make_weight
+from resnest.weights.seeded import draw_weights, make_weight
 from tests.conftest import photo_like, relative, tiny
 from tests.strategies import specs
 

@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from resnest.weights import mxnet_params
-from resnest.weights.mxnet_params import BFLOAT16, DTYPES, FLAGS, VERSION_1, VERSION_2, VERSION_3
+from resnest.weights.formats import mxnet_params
+from resnest.weights.formats.mxnet_params import BFLOAT16, DTYPES, FLAGS, VERSION_1, VERSION_2, VERSION_3
 
 SHAPES = [(3,), (2, 3), (4, 2, 3, 3), (1,)]
 LAYOUTS = {"legacy": None, "1": VERSION_1, "2": VERSION_2, "3": VERSION_3}

@@ -16,14 +16,15 @@ from click.testing import CliRunner
 
 from resnest import weights
 from resnest.cli import main
-from resnest.spec import ALIASES, VARIANTS, ResNeStSpec, get_spec
+from resnest.specs.resnest import ALIASES, VARIANTS, ResNeStSpec, get_spec
 from resnest.torch import create_model
-from resnest.torch.model import ResNeSt
+from resnest.torch.networks.resnest import ResNeSt
 from resnest.torch.weights import load_weights
-from resnest.weights import files, naming
-from resnest.weights.naming import DIALECTS, detect_dialect, get_dialect
-from resnest.weights.patterns import rename
-from resnest.weights.recipe import make_weight
+from resnest.weights.formats import files
+from resnest.weights.names import backbone as naming
+from resnest.weights.names.backbone import DIALECTS, detect_dialect, get_dialect
+from resnest.weights.names.patterns import rename
+from resnest.weights.seeded import make_weight
 
 DATA = Path(__file__).parent / "data"
 TINY = ResNeStSpec("tiny", (1, 2, 1, 1), bottleneck_width=4, stem_width=4, num_classes=3)
@@ -292,8 +293,8 @@ EXPORT = """
         net = ResNeSt(Bottleneck, [1, 2, 1, 1], classes=3, bottleneck_width=4, deep_stem=True, stem_width=4,
                       avg_down=True, avd=True, use_splat=True, radix=2, name_prefix="resnest_")
     else:
-        from resnest.gluon.model import ResNeSt
-        from resnest.spec import ResNeStSpec
+        from resnest.gluon.networks.resnest import ResNeSt
+        from resnest.specs.resnest import ResNeStSpec
         net = ResNeSt(ResNeStSpec("tiny", (1, 2, 1, 1), bottleneck_width=4, stem_width=4, num_classes=3))
     net.initialize(mx.init.Normal(0.3))
     for name, parameter in net.collect_params().items():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from resnest import get_spec, list_models, weights
-from resnest.parity import (
+from resnest.jobs.parity import (
     GRADIENT_BOUND,
     STAGE_BOUND,
     STATISTICS_BOUND,
@@ -12,7 +12,7 @@ from resnest.parity import (
     training_batch,
     verify_conversion,
 )
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import photo_like, tiny
 
 pytestmark = pytest.mark.gluon
@@ -72,8 +72,8 @@ def test_a_published_network_takes_the_same_training_step(name):
 def test_a_different_tensor_shows_in_the_stage_it_is_in():
     spec = tiny()
     image = photo_like(1, 3, 64, 64)
-    from resnest.gluon import probe as gluon
-    from resnest.torch import probe as torch
+    from resnest.gluon import backend as gluon
+    from resnest.torch import backend as torch
 
     changed = draw_weights(spec)
     changed["layer3.0.conv2.fc2.bias"] = changed["layer3.0.conv2.fc2.bias"] + 1e-3

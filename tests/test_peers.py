@@ -10,10 +10,10 @@ import timm
 import torch
 
 from resnest import get_spec
-from resnest.spec import ALIASES
+from resnest.specs.resnest import ALIASES
 from resnest.torch import ResNeSt, load_weights
-from resnest.torch.probe import run_stages
-from resnest.weights.recipe import draw_weights
+from resnest.torch.backend import run_stages
+from resnest.weights.seeded import draw_weights
 from tests.conftest import photo_like, relative
 
 
@@ -61,7 +61,7 @@ def test_gluoncv_gives_the_same_logits_and_stages_dilated(tmp_path):
 
 
 def compare_with_gluoncv(name: str, folder: Path, output_stride: int) -> None:
-    from resnest.gluon import probe
+    from resnest.gluon import backend as probe
 
     images = photo_like(2, 3, 65, 49)
     np.save(folder / "images.npy", images)

@@ -18,8 +18,8 @@ import resnest
 import resnest.torch
 from resnest import get_spec, weights
 from resnest.cli import main
-from resnest.weights import download, pretrained
-from resnest.weights.recipe import draw_weights
+from resnest.weights.published import download, pretrained
+from resnest.weights.seeded import draw_weights
 from tests.conftest import Backend
 from tests.server import serving
 
@@ -218,7 +218,7 @@ def test_a_full_disk_ends_the_search(server, monkeypatch):
 
 HUB = """
 import json, sys
-from resnest.weights import pretrained
+from resnest.weights.published import pretrained
 try:
     print(pretrained.download("resnest14", root=sys.argv[1]))
 except OSError as error:

@@ -11,11 +11,11 @@ from PIL import Image
 from resnest import SegmentationSpec, get_spec
 from resnest import weights as weight_files
 from resnest.cli import main
-from resnest.labels import classes_of, overlay, shares
-from resnest.miou import Scores, confusion_matrix, pairs, read_labels
-from resnest.resize import resize
-from resnest.segment import SCALES, Inference, slide, softmax, starts
-from resnest.weights.recipe import draw_weights
+from resnest.data.classes import classes_of, overlay, shares
+from resnest.data.label_maps import Scores, confusion_matrix, pairs, read_labels
+from resnest.data.resize import resize
+from resnest.jobs.predict.segmentation import SCALES, Inference, slide, softmax, starts
+from resnest.weights.seeded import draw_weights
 from tests.segmenters import TINY
 
 

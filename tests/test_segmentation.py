@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnest import get_segmentation_spec, list_segmentation_models, parity
-from resnest.weights.recipe import draw_weights, make_input, make_weight
-from resnest.weights.segmentation_names import get_dialect
+from resnest import get_segmentation_spec, list_segmentation_models
+from resnest.jobs import parity
+from resnest.weights.names.segmentation import get_dialect
+from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.conftest import relative
 from tests.segmenters import HEADS, TINY, Side, tiny
 
@@ -113,8 +114,8 @@ def test_training_gives_the_auxiliary_logits_too_and_prediction_does_not(side):
 @pytest.mark.gluon
 def test_bilinear_weights_are_exact():
     from resnest.gluon._mxnet import mx
-    from resnest.gluon.segmentation import resize_like as gluon_resize
-    from resnest.torch.segmentation import resize_like
+    from resnest.gluon.networks.segmentation import resize_like as gluon_resize
+    from resnest.torch.networks.segmentation import resize_like
 
     x = make_input((2, 3, 7, 5)).astype("float64")
     for size in ((1, 1), (13, 9), (3, 20), (64, 2)):

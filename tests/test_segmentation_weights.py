@@ -8,9 +8,9 @@ import pytest
 
 from resnest import get_segmentation_spec, get_spec, list_segmentation_models
 from resnest import weights as weight_files
-from resnest.weights import files
-from resnest.weights.recipe import draw_weights, make_input, make_weight
-from resnest.weights.segmentation_names import DIALECTS, get_dialect
+from resnest.weights.formats import files
+from resnest.weights.names.segmentation import DIALECTS, get_dialect
+from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.conftest import relative
 from tests.segmenters import HEADS, Side, tiny
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 
 from resnest import ResNeStSpec, get_spec, list_models
-from resnest.blocks import PoolSpec, SplitAttentionSpec
-from resnest.spec import ALIASES, check_out_indices
+from resnest.specs.blocks import PoolSpec, SplitAttentionSpec
+from resnest.specs.resnest import ALIASES, check_out_indices
 from tests.strategies import specs
 
 PARAMETERS = {

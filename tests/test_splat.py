@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnest.blocks import SplitAttentionSpec
+from resnest.specs.blocks import SplitAttentionSpec
 from tests.conftest import photo_like, relative
 
 
@@ -50,7 +50,7 @@ def test_split_attention_is_what_the_paper_says(backend, radix, cardinality):
 TRITON = """
 import torch
 import triton_splat
-from resnest.torch.splat import weighted_sum
+from resnest.torch.layers.splat import weighted_sum
 
 for shape in ((2, 48, 5, 7), (1, 256, 9, 3)):  # neither fills its tiles
     x = torch.randn(shape).to(memory_format=torch.channels_last)
@@ -80,7 +80,7 @@ def layer_without_norms(backend, spec):
         from torch import nn
 
         return backend.module.SplitAttention(spec, norm_layer=lambda channels: nn.Identity()).double()
-    from resnest.gluon.layers import Identity
+    from resnest.gluon.layers.basic import Identity
 
     return backend.module.SplitAttention(spec, norm_layer=lambda in_channels: Identity())
 

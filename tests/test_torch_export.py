@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnest.torch import ResNeSt, ResNeStFeatures, load_weights
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import tiny
 
 SPECS = [

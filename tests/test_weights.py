@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from resnest import get_spec, list_models, weights
 from resnest.weights import check
-from resnest.weights.recipe import draw_weights
+from resnest.weights.seeded import draw_weights
 from tests.conftest import tiny
 from tests.strategies import specs
 

@@ -18,10 +18,10 @@ from resnest.gluon.builders import (
     resnest269,
 )
 from resnest.gluon.deploy import optimize
-from resnest.gluon.dropblock import DropBlock, DropBlockScheduler
-from resnest.gluon.model import Bottleneck, ResNeSt, ResNeStFeatures
-from resnest.gluon.segmentation import Segmenter, create_segmenter
-from resnest.gluon.splat import SplitAttention
+from resnest.gluon.layers.dropblock import DropBlock, DropBlockScheduler
+from resnest.gluon.layers.splat import SplitAttention
+from resnest.gluon.networks.resnest import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.gluon.networks.segmentation import Segmenter, create_segmenter
 from resnest.gluon.weights import get_weights, load_weights
 
 __all__ = [

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from resnest.arguments import unexpected
-from resnest.gluon.model import ResNeSt, ResNeStFeatures
-from resnest.gluon.segmentation import create_segmenter
+from resnest.backends.choose import choose
+from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.gluon.networks.resnest import ResNeSt, ResNeStFeatures
+from resnest.gluon.networks.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
-from resnest.segmentation import SEGMENTATION_VARIANTS
-from resnest.spec import get_spec
-from resnest.vocabulary import TIMM, feature_options, sort_arguments
-from resnest.weights.choose import choose
+from resnest.specs.arguments import unexpected
+from resnest.specs.resnest import get_spec
+from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS
 
 OPTIONS = (
     "norm_layer",
@@ -43,7 +43,7 @@ def create_model(
 ) -> ResNeSt:
     """The model called `name`, on the context or contexts `ctx`, with freshly drawn, published or given weights.
 
-    `pretrained` asks for published weights: of one source in `resnest.weights.pretrained`, or of
+    `pretrained` asks for published weights: of one source in `resnest.weights.published.pretrained`, or of
     the first that has them. They are kept in the folder `root`. `weights` are canonical arrays or
     a weight file. Either kind is adapted to the `in_channels` and `num_classes` that are asked for.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from resnest.blocks import NORM_EPS
 from resnest.gluon._mxnet import mx
 from resnest.gluon.weights import get_weights, load_weights
+from resnest.specs.blocks import NORM_EPS
 from resnest.weights.fold import in_form_of
 
 

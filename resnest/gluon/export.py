@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.model import ResNeSt
+from resnest.gluon.networks.resnest import ResNeSt
 from resnest.gluon.weights import load_weights
-from resnest.spec import ResNeStSpec
+from resnest.specs.resnest import ResNeStSpec
 
 SYMBOL, PARAMS = "-symbol.json", "-0000.params"
 

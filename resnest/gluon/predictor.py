@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.segmentation import Segmenter
+from resnest.gluon.networks.segmentation import Segmenter
 from resnest.gluon.weights import load_weights
-from resnest.segment import Predict
-from resnest.segmentation import SegmentationSpec
+from resnest.jobs.predict.segmentation import Predict
+from resnest.specs.segmentation.network import SegmentationSpec
 
 
 def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from resnest.backends.hub import HubMixin
 from resnest.gluon._mxnet import mx
-from resnest.hub import HubMixin
-from resnest.segmentation import SegmentationSpec
-from resnest.spec import ResNeStSpec
-from resnest.weights.check import fit
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
-from resnest.weights.naming import DIALECTS
-from resnest.weights.segmentation_check import fit_segmentation
-from resnest.weights.segmentation_names import get_dialect
+from resnest.weights.names.backbone import DIALECTS
+from resnest.weights.names.segmentation import get_dialect
+from resnest.weights.recognition.backbone import fit
+from resnest.weights.recognition.segmentation import fit_segmentation
 
 
 def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None, copy: bool = True) -> None:

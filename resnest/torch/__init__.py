@@ -24,10 +24,10 @@ from resnest.torch.builders import (
     resnest269,
 )
 from resnest.torch.deploy import optimize
-from resnest.torch.dropblock import DropBlock, DropBlockScheduler
-from resnest.torch.model import Bottleneck, ResNeSt, ResNeStFeatures
-from resnest.torch.segmentation import Segmenter, create_segmenter
-from resnest.torch.splat import SplitAttention
+from resnest.torch.layers.dropblock import DropBlock, DropBlockScheduler
+from resnest.torch.layers.splat import SplitAttention
+from resnest.torch.networks.resnest import Bottleneck, ResNeSt, ResNeStFeatures
+from resnest.torch.networks.segmentation import Segmenter, create_segmenter
 from resnest.torch.weights import get_weights, load_weights
 
 __all__ = [

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from resnest.segmentation import SEGMENTATION_VARIANTS
-from resnest.spec import get_spec
-from resnest.torch.model import ResNeSt, ResNeStFeatures
-from resnest.torch.segmentation import create_segmenter
+from resnest.backends.choose import choose
+from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.specs.resnest import get_spec
+from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS
+from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures
+from resnest.torch.networks.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
-from resnest.vocabulary import TIMM, feature_options, sort_arguments
-from resnest.weights.choose import choose
 
 OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma")
 
@@ -40,7 +40,7 @@ def create_model(
 ) -> ResNeSt:
     """The model called `name`, with freshly drawn, published or given weights.
 
-    `pretrained` asks for published weights: of one source in `resnest.weights.pretrained`, or of
+    `pretrained` asks for published weights: of one source in `resnest.weights.published.pretrained`, or of
     the first that has them. They are kept in the folder `root`. `weights` are canonical arrays or
     a weight file. Either kind is adapted to the `in_channels` and `num_classes` that are asked for.
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnest.blocks import NORM_EPS
+from resnest.specs.blocks import NORM_EPS
 from resnest.torch.weights import get_weights, load_weights
 from resnest.weights.fold import in_form_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from resnest.spec import ResNeStSpec
-from resnest.torch.model import ResNeSt
+from resnest.specs.resnest import ResNeStSpec
+from resnest.torch.networks.resnest import ResNeSt
 from resnest.torch.weights import load_weights
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from resnest.segment import Predict
-from resnest.segmentation import SegmentationSpec
-from resnest.torch.segmentation import Segmenter
+from resnest.jobs.predict.segmentation import Predict
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.torch.networks.segmentation import Segmenter
 from resnest.torch.weights import load_weights
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnest.hub import HubMixin
-from resnest.segmentation import SegmentationSpec
-from resnest.spec import ResNeStSpec
-from resnest.weights.check import fit
+from resnest.backends.hub import HubMixin
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
-from resnest.weights.naming import NOT_WEIGHTS
-from resnest.weights.segmentation_check import fit_segmentation
-from resnest.weights.segmentation_names import get_dialect
+from resnest.weights.names.backbone import NOT_WEIGHTS
+from resnest.weights.names.segmentation import get_dialect
+from resnest.weights.recognition.backbone import fit
+from resnest.weights.recognition.segmentation import fit_segmentation
 
 
 def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = True) -> None:

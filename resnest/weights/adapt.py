@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from resnest.spec import ResNeStSpec
+from resnest.specs.resnest import ResNeStSpec
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnest.blocks import NORM_EPS, NORM_TENSORS
-from resnest.spec import ResNeStSpec
-from resnest.weights.check import check, is_folded, recognise
+from resnest.specs.blocks import NORM_EPS, NORM_TENSORS
+from resnest.specs.resnest import ResNeStSpec
+from resnest.weights.recognition.backbone import check, is_folded, recognise
 
 
 def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:

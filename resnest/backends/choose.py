@@ -1,0 +1,44 @@
+"""The weights that a builder's `pretrained` and `weights` ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from resnest.specs.resnest import ResNeStSpec
+from resnest.weights import load
+from resnest.weights.adapt import adapt
+from resnest.weights.recognition.segmentation import CLASSIFIER as HEAD
+
+
+def choose(
+    spec: ResNeStSpec,
+    pretrained: bool | str,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None,
+    root: str | os.PathLike | None,
+    asked: Collection[str],
+    headless: bool = False,
+) -> dict[str, np.ndarray] | None:
+    """Canonical weights for `spec`, or None where they are to be drawn.
+
+    `asked` holds the fields of the spec that the caller set, and `headless` says that the network
+    will have no classifier. Raises TypeError for both `pretrained` and `weights`.
+    """
+    if pretrained and weights is not None:
+        raise TypeError(f"{spec.name} takes pretrained={pretrained!r} or weights, not both")
+    if pretrained:
+        from resnest.weights.published.pretrained import download  # what it needs is only needed here
+
+        weights = download(spec.name, None if pretrained is True else pretrained, root=root)
+    if weights is None:
+        return None
+    if headless:
+        spec = dataclasses.replace(spec, num_classes=0)
+    if not isinstance(weights, Mapping):
+        arrays = load(weights, backbone=headless)
+        # Of a segmentation network's checkpoint a classifier takes the backbone.
+        weights = load(weights, backbone=True) if HEAD in arrays else arrays
+    return adapt(weights, spec, asked)

@@ -1,0 +1,125 @@
+"""Models in folders and on the Hugging Face hub: `config.json` (the spec), `model.safetensors` and a model card.
+
+The weights lie there under canonical names, so a folder that one backend saved opens in the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+
+from resnest.specs.resnest import BICUBIC_FROM, MARGIN, MEAN, STD, ResNeStSpec
+from resnest.weights.adapt import adapt
+from resnest.weights.formats.files import open_file, write_file
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+FIELDS = tuple(field.name for field in dataclasses.fields(ResNeStSpec))
+
+
+class HubMixin(ModelHubMixin):
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` for the networks of both backends.
+
+    `from_pretrained` takes fields of the spec too: with other `num_classes` or `in_channels` than
+    the saved ones the weights are adapted.
+    """
+
+    spec: ResNeStSpec
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The network's weights."""
+        raise NotImplementedError
+
+    @classmethod
+    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        """A network with the weights `arrays`, which are its own from here on."""
+        raise NotImplementedError
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_file(save_directory / WEIGHTS, self._arrays())
+        # The mixin noted what the network was built from. Defaults are left out, because the backends'
+        # differ, and the spec is today's: since then the network may have got another classifier.
+        config: Any = self._hub_mixin_config or {}
+        defaults = self._hub_mixin_jsonable_default_values
+        options = {word: value for word, value in config.items() if word not in defaults or value != defaults[word]}
+        config = options | {"spec": dataclasses.asdict(self.spec)}
+        (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, spec: Any = None, **arguments: Any) -> Any:
+        where = {"revision", "cache_dir", "force_download", "local_files_only", "token"}
+        download = {word: arguments.pop(word) for word in where & arguments.keys()}
+        changes = {field: arguments.pop(field) for field in FIELDS if field in arguments}
+        spec = dataclasses.replace(_read_spec(spec, model_id), **changes)
+        folder = Path(model_id)
+        path = folder / WEIGHTS if folder.is_dir() else hf_hub_download(model_id, WEIGHTS, **download)
+        with open_file(path) as source:
+            arrays = {name: source[name] for name in source}
+        return cls._build(spec, arguments, adapt(arrays, spec, changes))
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        return ModelCard(model_card(self.spec))
+
+
+def _read_spec(saved: Any, model_id: str) -> ResNeStSpec:
+    if isinstance(saved, ResNeStSpec):
+        return saved
+    if not isinstance(saved, Mapping) or not {"name", "stage_depths"} <= saved.keys() <= set(FIELDS):
+        raise ValueError(
+            f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained writes it; a weight file alone is opened"
+            " by create_model(NAME, weights=FILE)"
+        )
+    return ResNeStSpec(**saved)
+
+
+def model_card(spec: ResNeStSpec) -> str:
+    """The text of `README.md` beside a saved network: what it is, what it costs, how to feed and open it."""
+    cost = spec.cost(spec.image_size)
+    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
+    task = "image-classification" if spec.num_classes else "image-feature-extraction"
+    crop = f"{spec.image_size} / {spec.image_size + MARGIN}"
+    interpolation = "bicubic" if spec.image_size >= BICUBIC_FROM else "bilinear"
+    classes = str(spec.num_classes) if spec.num_classes else "none: a backbone"
+    return f"""---
+library_name: resnest
+pipeline_tag: {task}
+tags:
+- resnest
+- split-attention
+- {task}
+---
+
+# {spec.name}
+
+A ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was saved by `resnest`.
+
+| | |
+|---|---|
+| blocks in stages 1 to 4 | {", ".join(map(str, spec.stage_depths))} |
+| radix, cardinality, bottleneck width | {spec.radix}, {spec.cardinality}, {spec.bottleneck_width} |
+| output stride | {spec.output_stride} |
+| input channels | {spec.in_channels} |
+| classes | {classes} |
+| parameters | {cost.parameters:,} |
+| multiply-accumulates at {spec.image_size}x{spec.image_size} | {cost.macs:,} |
+
+## Input
+
+The centred square of a photo, {crop} of its short side, resized to {spec.image_size}x{spec.image_size} pixels
+({interpolation}); RGB in [0, 1], from which {mean} is taken and which is divided by {std}.
+
+## Use
+
+```python
+from resnest.torch import ResNeSt  # or resnest.gluon: the same file opens in both
+
+model = ResNeSt.from_pretrained("this repository or folder")
+```
+"""

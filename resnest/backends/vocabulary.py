@@ -1,0 +1,76 @@
+"""The words that `create_model` and the builders accept, sorted into what they mean.
+
+A builder takes the words of the authors' builders in its framework and the fields of the
+spec. A word of another framework is refused with the right one, never guessed at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from resnest.specs.arguments import unexpected
+from resnest.specs.resnest import ResNeStSpec
+
+TIMM = {
+    "in_chans": "in_channels",
+    "drop_rate": "final_drop",
+    "drop_block_rate": "dropblock_prob",
+    "zero_init_last": "last_gamma",
+}
+"""timm's words for ours."""
+
+_SIGNATURE = ("pretrained", "root", "weights", "features_only", "out_indices")
+"""Words that `create_model` itself takes, in both backends."""
+
+NORM_OPTIONS = ("norm_layer", "norm_kwargs", "use_global_stats", "last_gamma")
+"""Options that a network in deploy form has no use for."""
+
+_DILATION = {1: 32, 2: 16, 4: 8}
+"""The authors' `dilation` -> output stride."""
+
+
+def sort_arguments(
+    function: str, arguments: Mapping[str, Any], options: Collection[str], elsewhere: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort a builder's keyword arguments into changes of the spec and `options` of the network.
+
+    `elsewhere` says, for words that are right in another framework, what it is called here.
+    Raises TypeError for a word that is not known, or for saying one thing twice.
+    """
+    fields = [field.name for field in dataclasses.fields(ResNeStSpec) if field.name != "name"]
+    known = [*fields, *options, *_SIGNATURE, "dilated", "dilation"]
+    for word in arguments:
+        if word in elsewhere or word not in known:
+            raise TypeError(unexpected(function, word, known, elsewhere))
+    changes = {word: value for word, value in arguments.items() if word in fields}
+    chosen = {word: value for word, value in arguments.items() if word in options}
+    if changes.get("deploy"):
+        for word in chosen:
+            if word in NORM_OPTIONS:
+                raise TypeError(f"{function} has no norms with deploy=True, so {word} has nothing to work on")
+    stride = _output_stride(arguments.get("dilated", False), arguments.get("dilation", 1))
+    if stride is not None and changes.setdefault("output_stride", stride) != stride:
+        raise TypeError(
+            f"{function} is told output_stride={changes['output_stride']!r} and, by dilated or dilation, {stride}"
+        )
+    return changes, chosen
+
+
+def _output_stride(dilated: bool, dilation: int) -> int | None:
+    """What the authors' two words for it ask for; None where they leave it as it is."""
+    if dilation not in _DILATION:
+        raise ValueError(f"dilation={dilation!r} must be 1, 2 (output stride 16) or 4 (output stride 8)")
+    if dilated:
+        return 8
+    return None if dilation == 1 else _DILATION[dilation]
+
+
+def feature_options(features_only: bool, out_indices: Sequence[int] | None) -> dict[str, Any]:
+    """The options of a feature extractor; TypeError for `out_indices` of a network that has none."""
+    if out_indices is None:
+        return {}
+    if not features_only:
+        raise TypeError("out_indices goes with features_only=True")
+    return {"out_indices": out_indices}

@@ -1,0 +1,56 @@
+"""What every command of `resnest` shares: its errors, its exit statuses, its tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from resnest.jobs.parity import Difference
+
+BROKEN_BOUND = 1
+
+console = Console(width=None if sys.stdout.isatty() else 100)
+errors = Console(stderr=True)
+
+
+class BadInput(click.ClickException):
+    """What the user gave cannot be used; the message is one sentence."""
+
+    exit_code = 2
+
+
+class Command(click.Command):
+    """A command whose bad input is one sentence and exit status 2, not a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError, ImportError) as error:
+            raise BadInput(" ".join(str(error).split())) from error
+
+
+class Group(click.Group):
+    command_class = Command
+
+
+def make_table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return table
+
+
+def difference_table(rows: Iterable[Difference]) -> Table:
+    table = make_table("what", "shape", "absolute", "relative", "bound", "")
+    for row in rows:
+        verdict = "[green]same[/]" if row.within else "[red]differs[/]"
+        bound, verdict = ("", "") if row.bound is None else (f"{row.bound:.0e}", verdict)
+        shape = "x".join(map(str, row.shape))
+        table.add_row(row.name, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", bound, verdict)
+    return table

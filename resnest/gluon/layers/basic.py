@@ -1,0 +1,74 @@
+"""How MXNet Gluon spells the spec's convolutions, poolings and norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from resnest.gluon._mxnet import mx
+from resnest.specs.blocks import NORM_EPS, NORM_MOMENTUM, ConvSpec, PoolSpec
+
+nn = mx.gluon.nn
+Identity = mx.gluon.contrib.nn.Identity
+
+NormLayer = Callable[..., Any]
+"""Builds the norm, given `in_channels`: `nn.BatchNorm`, `contrib.nn.SyncBatchNorm`, ..."""
+
+BatchNorm = partial(nn.BatchNorm, epsilon=NORM_EPS, momentum=1 - NORM_MOMENTUM)
+
+ONE_VALUE = (
+    "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
+    " batch of one image has no variance. Predict outside autograd.record(), give a batch of at least two on each"
+    " device, or build the model with use_global_stats=True or another norm_layer, such as"
+    " gluon.contrib.nn.SyncBatchNorm over several devices or a group norm"
+)
+
+
+def check_batch(x: Any, norm: Any) -> None:
+    """Raise ValueError where `norm` would see one value per channel of the batch `x`.
+
+    MXNet itself would go on with a variance of zero. A symbol has no shape, so a hybridized
+    network is checked where the array enters it.
+    """
+    if not isinstance(x, mx.nd.NDArray) or x.shape[0] != 1 or not mx.autograd.is_training():
+        return
+    # SyncBatchNorm, a subclass, counts the images of all devices.
+    if type(norm) is nn.BatchNorm and not norm._kwargs["use_global_stats"]:
+        raise ValueError(ONE_VALUE)
+
+
+def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
+    return (lambda **_: Identity()) if deploy else norm_layer
+
+
+def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D) -> Any:
+    return layer(
+        conv.out_channels,
+        conv.kernel_size,
+        strides=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+        use_bias=conv.bias,
+        in_channels=conv.in_channels,
+        weight_initializer=mx.init.MSRAPrelu("out", slope=0),  # N(0, 2 / fan-out), as the authors' code draws
+    )
+
+
+def avg_pool2d(pool: PoolSpec | None) -> Any:
+    """The pooling, or Identity where there is nothing to pool."""
+    if pool is None or pool.kernel_size == 1:
+        return Identity()
+    return nn.AvgPool2D(
+        pool.kernel_size,
+        strides=pool.stride,
+        padding=pool.padding,
+        ceil_mode=pool.ceil_mode,
+        count_include_pad=pool.count_include_pad,
+    )
+
+
+def max_pool2d(pool: PoolSpec) -> Any:
+    return nn.MaxPool2D(pool.kernel_size, strides=pool.stride, padding=pool.padding)

@@ -1,0 +1,242 @@
+"""Semantic segmentation on ResNeSt in MXNet Gluon, leaf to root: units, heads, network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from resnest.data.resize import bilinear_matrix
+from resnest.gluon._mxnet import mx
+from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn
+from resnest.gluon.networks.resnest import ResNeStFeatures, sequential
+from resnest.gluon.weights import load_weights
+from resnest.specs.blocks import ConvSpec
+from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
+from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.weights import load
+
+
+class ConvInParts(nn.Conv2D):
+    """A convolution, added up over parts of its input channels: see `resnest.specs.blocks.LONGEST_SUM`."""
+
+    def __init__(self, *args: Any, parts: int, in_channels: int, **kwargs: Any):
+        super().__init__(*args, in_channels=in_channels, **kwargs)
+        size = -(-in_channels // parts)
+        self.bounds = [(begin, min(begin + size, in_channels)) for begin in range(0, in_channels, size)]
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
+        sums = [
+            F.Convolution(
+                F.slice_axis(x, axis=1, begin=begin, end=end),
+                F.slice_axis(weight, axis=1, begin=begin, end=end),
+                **self._kwargs,
+            )
+            for begin, end in self.bounds
+        ]
+        return F.add_n(*sums)
+
+
+class ConvUnit(mx.gluon.HybridBlock):
+    """A convolution, a norm and a ReLU."""
+
+    def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
+            self.bn = norm_layer(in_channels=conv.out_channels)
+            self.relu = nn.Activation("relu")
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class SeparableUnit(mx.gluon.HybridBlock):
+    """A unit of a convolution over each channel on its own, and one of a 1x1 convolution."""
+
+    def __init__(self, conv: SeparableSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.depthwise_conv = ConvUnit(conv.depthwise, norm_layer)
+            self.pointwise_conv = ConvUnit(conv.pointwise, norm_layer)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+def unit(conv: ConvSpec | SeparableSpec, norm_layer: NormLayer = BatchNorm) -> Any:
+    return ConvUnit(conv, norm_layer) if isinstance(conv, ConvSpec) else SeparableUnit(conv, norm_layer)
+
+
+class AdaptiveAvgPool2D(mx.gluon.HybridBlock):
+    """The means over a grid of `scale` x `scale` cells."""
+
+    def __init__(self, scale: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return F.contrib.AdaptiveAvgPooling2D(x, output_size=self.scale)
+
+
+def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -> Any:
+    """A unit on the input pooled to `scale` x `scale` pixels."""
+    return sequential([AdaptiveAvgPool2D(scale), ConvUnit(conv, norm_layer)])
+
+
+def resize_like(x: Any, like: Any) -> Any:
+    """`x` at the height and width of `like`, bilinear, pixels taken as squares (`align_corners=False`)."""
+    # MXNet's BilinearResize2D computes its weights in float32, 7e-7 off; two matrix products are exact.
+    rows, columns = (
+        mx.nd.array(bilinear_matrix(x.shape[axis], like.shape[axis]), ctx=x.ctx, dtype=x.dtype) for axis in (2, 3)
+    )
+    x = mx.nd.dot(x, columns)  # (N, C, h, W)
+    return mx.nd.dot(x.transpose((0, 1, 3, 2)), rows).transpose((0, 1, 3, 2))
+
+
+class Head(mx.gluon.Block):
+    """What all heads end in: dropout and the classifier, `conv_seg`.
+
+    A head resizes to the shape of what it got, so only the parts of it are hybrid.
+    """
+
+    def __init__(self, head: HeadSpec, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.conv_seg = conv2d(head.classifier)
+            self.dropout = nn.Dropout(head.dropout, axes=(2, 3))  # whole channels
+
+    def features(self, stages: list[Any]) -> Any:
+        """What the classifier sees, from the feature maps of stages 1 to 4."""
+        raise NotImplementedError
+
+    def forward(self, stages: list[Any]) -> Any:
+        return self.conv_seg(self.dropout(self.features(stages)))
+
+
+class FCNHead(Head):
+    """3x3 convolutions on stage 4, or on the stage that is given alone."""
+
+    def __init__(self, head: FCNSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(head, **kwargs)
+        with self.name_scope():
+            self.convs = sequential([unit(conv, norm_layer) for conv in head.convs])
+            self.conv_cat = unit(head.join, norm_layer) if head.join else None
+
+    def features(self, stages: list[Any]) -> Any:
+        x = self.convs(stages[-1])
+        if self.conv_cat is None:
+            return x
+        return self.conv_cat(mx.nd.concat(stages[-1], x, dim=1))
+
+
+class PSPHead(Head):
+    """PSPNet: stage 4 beside its means over coarser and coarser grids."""
+
+    def __init__(self, head: PSPSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(head, **kwargs)
+        with self.name_scope():
+            self.psp_modules = sequential([pooled_unit(scale, head.pooled, norm_layer) for scale in head.pool_scales])
+            self.bottleneck = unit(head.bottleneck, norm_layer)
+
+    def features(self, stages: list[Any]) -> Any:
+        x = stages[-1]
+        pooled = [resize_like(module(x), x) for module in self.psp_modules]
+        return self.bottleneck(mx.nd.concat(x, *pooled, dim=1))
+
+
+class ASPPHead(Head):
+    """DeepLabV3: stage 4 at several dilations, beside its mean."""
+
+    def __init__(self, head: ASPPSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(head, **kwargs)
+        self.pooled_first = head.pooled_first
+        with self.name_scope():
+            self.image_pool = pooled_unit(1, head.pooled, norm_layer)
+            self.aspp_modules = sequential([unit(conv, norm_layer) for conv in head.branches])
+            self.bottleneck = unit(head.bottleneck, norm_layer)
+
+    def features(self, stages: list[Any]) -> Any:
+        x = stages[-1]
+        pooled = [resize_like(self.image_pool(x), x)]
+        seen = [module(x) for module in self.aspp_modules]
+        return self.bottleneck(mx.nd.concat(*(pooled + seen if self.pooled_first else seen + pooled), dim=1))
+
+
+class SeparableASPPHead(ASPPHead):
+    """DeepLabV3+: the same with separable convolutions, decoded beside stage 1 at its resolution."""
+
+    def __init__(self, head: SeparableASPPSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(head, norm_layer, **kwargs)
+        with self.name_scope():
+            self.c1_bottleneck = unit(head.fine, norm_layer)
+            self.sep_bottleneck = sequential([unit(conv, norm_layer) for conv in head.decoder])
+
+    def features(self, stages: list[Any]) -> Any:
+        fine = self.c1_bottleneck(stages[0])
+        return self.sep_bottleneck(mx.nd.concat(resize_like(super().features(stages), fine), fine, dim=1))
+
+
+HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}
+
+
+class Segmenter(mx.gluon.Block):
+    """A segmentation network: (N, in_channels, H, W) -> logits (N, num_classes, h, w) at its head's own resolution.
+
+    In training mode it gives the auxiliary head's logits (N, num_classes, H / 8, W / 8) too.
+    `norm_layer` builds a norm from `in_channels`.
+    """
+
+    def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.spec = spec
+        with self.name_scope():
+            self.backbone = ResNeStFeatures(spec.backbone, norm_layer=norm_layer)
+            self.decode_head = HEADS[spec.head](spec.decode_head, norm_layer)
+            auxiliary = spec.auxiliary_head
+            self.auxiliary_head = FCNHead(auxiliary, norm_layer) if isinstance(auxiliary, FCNSpec) else None
+
+    def forward_stages(self, x: Any) -> list[Any]:
+        """The backbone's feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
+        return self.backbone.forward_stages(x)
+
+    def forward(self, x: Any) -> Any:
+        stages = self.backbone(x)
+        logits = self.decode_head(stages)
+        if self.auxiliary_head is None or not mx.autograd.is_training():
+            return logits
+        return logits, self.auxiliary_head(stages[:3])
+
+    def predict(self, x: Any) -> Any:
+        """Logits (N, num_classes, H, W) at the input's resolution, without training."""
+        with mx.autograd.pause(train_mode=False):
+            return resize_like(self(x), x)
+
+
+def create_segmenter(
+    name: str,
+    *,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    ctx: Any = None,
+    **changes: Any,
+) -> Segmenter:
+    """The segmentation network called `name`, on the context or contexts `ctx`, freshly drawn or with `weights`.
+
+    `weights` are canonical arrays or a weight file, in mmsegmentation's or sssegmentation's
+    names. `changes` are fields of `resnest.specs.segmentation.network.SegmentationSpec` and `norm_layer`.
+
+    Raises ValueError for an unknown name, for values that make no network and for weights that
+    are not its own, and TypeError for an unknown word.
+    """
+    options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
+    spec = get_segmentation_spec(name, **changes)
+    model = Segmenter(spec, **options)
+    if weights is None:
+        model.initialize(ctx=ctx)
+    else:
+        arrays = weights if isinstance(weights, Mapping) else load(weights)
+        load_weights(model, arrays, ctx=ctx, copy=arrays is weights)
+    return model

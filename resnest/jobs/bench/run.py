@@ -1,0 +1,210 @@
+"""How fast a network is beside others, measured so that a busy machine disturbs all of them alike.
+
+Each contender lives in a process of its own (`resnest.jobs.bench.worker`), so that frameworks
+which do not bear each other can be compared and peak memory is its own. They take turns, a few
+steps each, and what is compared is their medians over all rounds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+from resnest.specs.resnest import ALIASES, get_spec
+
+PEERS = ("timm", "gluoncv", "onnxruntime")
+
+FLOOR = "resnest.torch convolutions"
+"""The convolutions of the deploy form alone, run one by one in PyTorch."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every contender does: `batch` images of `size` x `size` pixels, predicted or, with `train`, one step.
+
+    `clock` is "wall", or "cpu" for the processor's seconds on all threads, which on a busy
+    machine and with one thread are what "wall" would be on an idle one.
+    """
+
+    model: str
+    batch: int = 1
+    size: int = 224
+    threads: int = 2
+    train: bool = False
+    clock: str = "wall"
+
+
+@dataclass
+class Result:
+    """One contender's times. `peak` is its process's memory at most, `step_memory` what of it the steps took, in bytes.
+
+    `ratios` are its median over those of its peers in the same run.
+    """
+
+    contender: str
+    seconds: list[float] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    peak: int = 0
+    step_memory: int = 0
+    ratios: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """The interquartile range over the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = quantiles(self.seconds, n=4)
+        return (high - low) / self.median
+
+
+def contenders(job: Job, against: Sequence[str], fastest: bool = True) -> list[str]:
+    """Who runs: this package's forms, and those of the libraries in `against` that have this network.
+
+    Without `fastest` the forms that are compiled first, which takes minutes, are left out. Raises
+    ValueError for a library that nobody compares with.
+    """
+    for library in against:
+        if library not in PEERS:
+            raise ValueError(f"there is nothing to run against called {library!r}; known are {', '.join(PEERS)}")
+    in_timm = "timm" in against and get_spec(job.model).name in ALIASES.values()
+    in_gluoncv = "gluoncv" in against and get_spec(job.model).name in _IN_GLUONCV
+    if job.train:
+        names = ["resnest.torch", "resnest.torch nchw"]
+        names += ["timm", "timm nchw"] if in_timm else []
+        return names + (["resnest.gluon", "gluoncv"] if in_gluoncv else [])
+    names = [FLOOR, "resnest.torch", "resnest.torch nchw", "resnest.torch deploy", "resnest.torch deploy nchw"]
+    names += ["resnest.torch optimized"] if fastest else []
+    if in_timm:
+        names += ["timm", "timm nchw", *(["timm compiled", "timm compiled nchw"] if fastest else [])]
+    if "onnxruntime" in against:
+        names += ["resnest.onnx deploy", *(["timm.onnx"] if in_timm else [])]
+    if "gluoncv" in against:
+        names += ["resnest.gluon", "resnest.gluon deploy", "resnest.gluon optimized"]
+        names += ["gluoncv"] if in_gluoncv else []
+    return names
+
+
+_IN_GLUONCV = ("resnest14", "resnest26", "resnest50", "resnest101", "resnest200", "resnest269")
+
+
+def run(
+    job: Job, names: Sequence[str], rounds: int = 10, steps: int = 3, progress: Callable[[str], None] = lambda _: None
+) -> list[Result]:
+    """Time the contenders called `names`: in each of `rounds` rounds each does `steps` timed steps, after one untimed.
+
+    Raises RuntimeError, with its last words, for a contender that fails.
+    """
+    workers: list[_Worker] = []
+    results = [Result(name) for name in names]
+    try:
+        for result in results:  # one after the other, so that none is built while another one warms up
+            progress(f"{job.model}: {result.contender} gets ready")
+            workers.append(_Worker(result.contender))
+            result.versions = workers[-1].ask({"contender": result.contender, **asdict(job)})
+        for number in range(rounds):
+            progress(f"{job.model}: round {number + 1} of {rounds}")
+            for result, worker in zip(results, workers):
+                result.seconds += worker.ask(steps)
+        for result, worker in zip(results, workers):
+            memory = worker.end()
+            result.peak, result.step_memory = memory["peak"], memory["step"]
+    finally:
+        for worker in workers:
+            worker.kill()
+    _compare(results)
+    return results
+
+
+class _Worker:
+    """A contender's process, spoken to in lines of JSON."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.words = tempfile.TemporaryFile("w+")  # noqa: SIM115  # open as long as the process: what it says there
+        command = [sys.executable, "-m", "resnest.jobs.bench.worker"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.words, text=True)
+
+    def ask(self, value: Any) -> Any:
+        with contextlib.suppress(BrokenPipeError):  # it is gone, which its missing answer says
+            print(json.dumps(value), file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def end(self) -> Any:
+        return self.ask(0)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.words.close()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            if self.process.wait() == -9:  # SIGKILL, which has no name on Windows
+                raise RuntimeError(
+                    f"{self.name} was killed, as by a system short of memory: run fewer contenders at once"
+                )
+            self.words.seek(0)
+            words = self.words.read().strip().splitlines() or ["it said nothing"]
+            raise RuntimeError(f"{self.name} ended without an answer: {words[-1]}")
+        return json.loads(line)
+
+
+def _compare(results: list[Result]) -> None:
+    """Fill in the ratios: over each peer's best memory layout, and over the convolutions alone."""
+    best: dict[str, float] = {}
+    for result in results:
+        name = result.contender.removesuffix(" nchw")
+        best[name] = min(best.get(name, result.median), result.median)
+    for result in results:
+        for peer in _peers(result.contender):
+            if peer in best:
+                result.ratios[peer] = result.median / best[peer]
+
+
+def _peers(contender: str) -> tuple[str, ...]:
+    if not contender.startswith("resnest") or contender == FLOOR:
+        return ()
+    if contender.startswith("resnest.gluon"):
+        return ("gluoncv",)
+    if contender.startswith("resnest.onnx"):
+        return ("timm.onnx",)
+    return (FLOOR, "timm", *(["timm compiled"] if "optimized" in contender else []))
+
+
+def report(job: Job, results: Sequence[Result]) -> dict[str, Any]:
+    """All that was measured, with the machine and versions it came from, ready for JSON."""
+    versions: dict[str, str] = {"python": platform.python_version()}
+    for result in results:
+        versions |= result.versions
+    rows = []
+    for result in results:
+        row = asdict(result) | {"median": result.median, "spread": result.spread}
+        row["images_per_second"] = job.batch / result.median
+        del row["versions"]
+        rows.append(row)
+    return {"job": asdict(job), "machine": machine(), "versions": versions, "results": rows}
+
+
+def machine() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except FileNotFoundError:
+        names = []
+    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()

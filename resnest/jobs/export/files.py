@@ -1,0 +1,79 @@
+"""A network with its weights as a file that runs without this package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnest.jobs.parity import Difference, difference
+from resnest.specs.resnest import ResNeStSpec
+from resnest.weights.fold import in_form_of
+
+BOUND = 1e-5
+"""Largest relative difference of float32 logits between a file and the model it was made from."""
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From images (N, C, H, W) to logits (N, num_classes)."""
+
+# Format -> suffix, and the module that writes such a file and reads it back.
+_FORMATS = {
+    "onnx": (".onnx", "resnest.jobs.export.onnx_graph"),
+    "torchscript": (".pt", "resnest.torch.export"),
+    "pt2": (".pt2", "resnest.torch.export"),
+    "mxnet": ("-symbol.json", "resnest.gluon.export"),
+}
+FORMATS = tuple(_FORMATS)
+
+
+def suffix(format: str) -> str:
+    """What the name of a file in this format ends with; ValueError for a format nobody writes."""
+    if format not in _FORMATS:
+        raise ValueError(f"there is no export format {format!r}; known are {', '.join(FORMATS)}")
+    return _FORMATS[format][0]
+
+
+def export(
+    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: str | os.PathLike, format: str
+) -> list[Difference]:
+    """Write the network `spec` with canonical `weights` to `path`; say how far its logits are from the model's.
+
+    Weights are folded on the way where `spec` is a deploy form. In every format the batch, height
+    and width stay open, which the check uses: it runs two batches of different sizes. A
+    `mxnet` file keeps its tensors beside it, in `...-0000.params`. Raises ValueError for weights
+    that are not the spec's own, ImportError for a format whose framework is missing.
+    """
+    end = suffix(format)
+    path = Path(path)
+    if not path.name.endswith(end):
+        raise ValueError(f"{path} does not end with {end}, as a file of format {format} does")
+    module = import_module(_FORMATS[format][1])
+    module.write(spec, in_form_of(spec, weights), path, format)
+    return compare(spec, weights, module.read(path, format))
+
+
+def compare(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], predict: Predict) -> list[Difference]:
+    """Logits of `predict` against those of the model, on two batches that differ in number and size."""
+    model = source(spec, weights)
+    side = spec.minimum_size + 31
+    rng = np.random.default_rng(0)
+    rows = []
+    for shape in ((1, spec.in_channels, side, side), (3, spec.in_channels, side + 33, side + 6)):
+        images = rng.normal(size=shape).astype(np.float32)
+        rows.append(difference(f"logits of {'x'.join(map(str, shape))}", predict(images), model(images), BOUND))
+    return rows
+
+
+def source(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Predict:
+    """The model itself, in PyTorch where that is installed and else in MXNet Gluon."""
+    weights = in_form_of(spec, weights)
+    probe: Any
+    try:
+        import resnest.torch.backend as probe
+    except ImportError:
+        import resnest.gluon.backend as probe
+    return lambda images: probe.run_stages(spec, weights, images)[-1]

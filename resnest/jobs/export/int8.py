@@ -1,0 +1,71 @@
+"""Static INT8 of an ONNX file, through onnxruntime's quantizer, with photos to calibrate on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnest.data.photos import PHOTOS, load_image
+from resnest.jobs.export.onnx_graph import import_onnxruntime, read
+
+
+@dataclass(frozen=True)
+class Int8Error:
+    """How far the INT8 file's logits are from the float32 file's, over some photos.
+
+    `relative` is the mean over the photos of `max |a - b| / max |b|`; `same_class` is the
+    share of photos on which both say the same class.
+    """
+
+    photos: int
+    relative: float
+    same_class: float
+
+
+def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], size: int) -> Int8Error:
+    """Write the float32 ONNX file at `path` as INT8 to `target` and measure the error on the same `photos`.
+
+    Convolutions and the classifier are quantized, weights per output channel, activations
+    by the range that they have on the photos, prepared at `size` pixels. Raises ValueError without photos.
+    """
+    import_onnxruntime()
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    if not photos:
+        raise ValueError(f"INT8 needs photos to calibrate on: give a folder with some ({', '.join(PHOTOS)})")
+
+    class Photos(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.images: Iterator[np.ndarray] = (load_image(photo, size) for photo in photos)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.images, None)
+            return None if image is None else {"image": image}
+
+    quantize_static(
+        path,
+        target,
+        Photos(),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "Gemm"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    return measure(path, target, photos, size)
+
+
+def measure(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], size: int) -> Int8Error:
+    """The error of the INT8 file `target` against the float32 file at `path`."""
+    exact, rounded = read(Path(path)), read(Path(target))
+    differences, same = [], []
+    for photo in photos:
+        image = load_image(photo, size)
+        a, b = rounded(image), exact(image)
+        differences.append(float(np.abs(a - b).max() / np.abs(b).max()))
+        same.append(bool(a.argmax() == b.argmax()))
+    return Int8Error(len(photos), float(np.mean(differences)), float(np.mean(same)))

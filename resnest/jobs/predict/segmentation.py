@@ -1,0 +1,100 @@
+"""From a photo to a label for each of its pixels: whole or by windows, at several scales, mirrored or not.
+
+Nothing here knows a framework: a `Predict` gives the logits of an array, and either backend's
+`predictor` makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnest.data.resize import resize
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""(1, 3, H, W) -> logits (1, classes, H, W)."""
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""The scales of a multi-scale prediction, as both toolboxes evaluate."""
+
+MODES = ("whole", "slide")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a photo is put through a network.
+
+    In `mode` slide the network sees squares of `window` pixels, one every `stride` pixels, and
+    where they overlap their logits are averaged. The class probabilities of all `scales`, and of the
+    mirrored photo where `flip`, are averaged. Raises ValueError for values that cover no photo.
+    """
+
+    mode: str = "whole"
+    window: int = 512
+    stride: int = 341
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode={self.mode!r} must be whole or slide")
+        if not 1 <= self.stride <= self.window:
+            raise ValueError(f"stride={self.stride!r} must be at least 1 and at most the window, {self.window!r}")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales={self.scales!r} must be one or more numbers above 0")
+
+    def probabilities(self, predict: Predict, image: np.ndarray) -> np.ndarray:
+        """Class probabilities (1, classes, H, W) of a normalised photo (1, 3, H, W)."""
+        _, _, height, width = image.shape
+        self._check_size(height, width)
+        total: np.ndarray | float = 0.0
+        for scale in self.scales:
+            scaled = resize(image, max(round(height * scale), 1), max(round(width * scale), 1))
+            for step in (1, -1) if self.flip else (1,):
+                logits = self._logits(predict, np.ascontiguousarray(scaled[..., ::step]))
+                total = total + softmax(resize(logits[..., ::step], height, width))
+        return np.asarray(total) / (len(self.scales) * (2 if self.flip else 1))
+
+    def _check_size(self, height: int, width: int) -> None:
+        smallest = min(self.scales)
+        if self.mode == "slide" and min(height, width) * smallest < self.window:
+            at = "" if smallest == 1 else f" at scale {smallest:g}"
+            raise ValueError(
+                f"a photo of {height}x{width} pixels{at} is smaller than the window of {self.window}:"
+                " give a smaller window, or predict it whole"
+            )
+
+    def _logits(self, predict: Predict, image: np.ndarray) -> np.ndarray:
+        return predict(image) if self.mode == "whole" else slide(predict, image, self.window, self.stride)
+
+
+def slide(predict: Predict, image: np.ndarray, window: int, stride: int) -> np.ndarray:
+    """Logits (1, classes, H, W) averaged over every window that sees a pixel."""
+    _, _, height, width = image.shape
+    total: np.ndarray | None = None
+    seen = np.zeros((height, width), image.dtype)
+    for top in starts(height, window, stride):
+        for left in starts(width, window, stride):
+            place = (..., slice(top, top + window), slice(left, left + window))
+            logits = predict(np.ascontiguousarray(image[place]))
+            if total is None:
+                total = np.zeros((*logits.shape[:2], height, width), logits.dtype)
+            total[place] += logits
+            seen[place] += 1
+    if total is None:
+        raise ValueError(f"no window of {window} pixels covers an image of {height}x{width}")
+    return total / seen
+
+
+def starts(length: int, window: int, stride: int) -> Iterator[int]:
+    """Where windows begin: every `stride` pixels, the last one moved back to end with the image."""
+    for number in range(max(length - window + stride - 1, 0) // stride + 1):
+        yield max(min(number * stride, length - window), 0)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over axis 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

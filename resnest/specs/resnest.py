@@ -1,0 +1,305 @@
+"""What every ResNeSt is, in plain Python: no arrays, no framework.
+
+A `ResNeStSpec` holds the few numbers that tell one variant from another; everything else,
+from the groups of a convolution to the order of the tensors in a checkpoint, is derived
+here, once, and read by both backends, the converter, the cost model and the tests.
+
+Source: "ResNeSt: Split-Attention Networks", arXiv 2004.08955, and the checkpoints that its
+authors published.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+from resnest.specs.arguments import closest, unexpected
+from resnest.specs.blocks import (
+    STEM_POOL,
+    BlockSpec,
+    ConvSpec,
+    Layer,
+    PoolSpec,
+    SplitAttentionSpec,
+    check_positive,
+    tensor_shapes,
+)
+from resnest.specs.cost import Cost, LayerCost, block_costs, convolution_costs, pooled, trained_parameters
+
+EXPANSION = 4
+"""Output channels of a block over the planes of its stage."""
+
+STAGE_PLANES = (64, 128, 256, 512)
+"""Planes of stages 1 to 4; `bottleneck_width` is counted at 64 of them."""
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
+
+MARGIN = 32
+"""Pixels that the published evaluation crops away, of an image whose short side is `size + MARGIN`."""
+
+BICUBIC_FROM = 320
+"""The size from which the published evaluation resizes bicubically instead of bilinearly."""
+
+
+@dataclass(frozen=True)
+class ResNeStSpec:
+    """The numbers that tell one ResNeSt from another.
+
+    `name` is the variant the spec started from; `output_stride` is the input's size over the
+    last feature map's (32, or 16 and 8 where late stages are dilated instead of strided);
+    `dilated_pooling` says whether a dilated stage keeps the 3x3 pooling of a strided one
+    ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do);
+    `deploy` says that every batch norm is folded into the convolution before it (`resnest.weights.fold`);
+    `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
+    at which the variant was published. Raises ValueError, naming field and value, where the
+    numbers make no network.
+    """
+
+    name: str
+    stage_depths: tuple[int, int, int, int]
+    radix: int = 2
+    cardinality: int = 1
+    bottleneck_width: int = 64
+    deep_stem: bool = True
+    stem_width: int = 32
+    avg_down: bool = True
+    avd: bool = True
+    avd_first: bool = False
+    output_stride: int = 32
+    dilated_pooling: str = "authors"
+    deploy: bool = False
+    in_channels: int = 3
+    num_classes: int = 1000
+    image_size: int = 224
+
+    def __post_init__(self) -> None:
+        if len(self.stage_depths) != len(STAGE_PLANES):
+            raise ValueError(f"stage_depths={self.stage_depths!r} must hold one depth for each of four stages")
+        for depth in self.stage_depths:
+            check_positive("stage_depths", depth)
+        object.__setattr__(self, "stage_depths", tuple(self.stage_depths))
+        for field in ("radix", "cardinality", "bottleneck_width", "stem_width", "in_channels", "image_size"):
+            check_positive(field, getattr(self, field))
+        for field in ("deep_stem", "avg_down", "avd", "avd_first", "deploy"):
+            if not isinstance(getattr(self, field), bool):
+                raise ValueError(f"{field}={getattr(self, field)!r} must be True or False")
+        if self.output_stride not in _STAGE_STRIDES:
+            raise ValueError(f"output_stride={self.output_stride!r} must be 32, 16 or 8")
+        if self.dilated_pooling not in ("authors", "openmmlab"):
+            raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be 'authors' or 'openmmlab'")
+        if self.num_classes != 0:
+            check_positive("num_classes", self.num_classes)
+        for block in self.blocks():  # a block that cannot be cut into groups says so here
+            del block
+
+    @property
+    def stem_channels(self) -> int:
+        return 2 * self.stem_width if self.deep_stem else STAGE_PLANES[0]
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """Channels of the stem's and of each stage's feature map."""
+        return (self.stem_channels, *(planes * EXPANSION for planes in STAGE_PLANES))
+
+    @property
+    def feature_strides(self) -> tuple[int, ...]:
+        """Input pixels per pixel of the stem's and of each stage's feature map."""
+        strides = [4]
+        for stride, _ in _STAGE_STRIDES[self.output_stride]:
+            strides.append(strides[-1] * stride)
+        return tuple(strides)
+
+    @property
+    def minimum_size(self) -> int:
+        """The smallest height and width at which every pooling window fits into its input."""
+        # A 2x2 shortcut pool needs two pixels of a map whose stride is the one before it.
+        strided = [before for before, after in zip(self.feature_strides, self.feature_strides[1:]) if after > before]
+        return strided[-1] + 1 if strided and self.avg_down else 1
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ValueError where an image of this size is too small for the network."""
+        if min(height, width) < self.minimum_size:
+            raise ValueError(
+                f"an image of {height}x{width} pixels is too small for {self.name}"
+                f" at output stride {self.output_stride}: give at least {self.minimum_size}x{self.minimum_size}"
+            )
+
+    def stem(self) -> tuple[Layer, ...]:
+        """The stem's convolutions; `STEM_POOL` follows them and ends the stem."""
+
+        width = self.stem_width
+        conv = partial(ConvSpec, bias=self.deploy)
+        layers: tuple[Layer, ...] = (
+            Layer("conv1.0", conv(self.in_channels, width, 3, stride=2), "conv1.1"),
+            Layer("conv1.3", conv(width, width, 3), "conv1.4"),
+            Layer("conv1.6", conv(width, 2 * width, 3), "bn1"),
+        )
+        if not self.deep_stem:
+            layers = (Layer("conv1", conv(self.in_channels, self.stem_channels, 7, stride=2), "bn1"),)
+        return tuple(layer._replace(norm=None) for layer in layers) if self.deploy else layers
+
+    def blocks(self) -> Iterator[BlockSpec]:
+        """Every residual block, first to last."""
+        in_channels = self.stem_channels
+        for stage, (planes, depth) in enumerate(zip(STAGE_PLANES, self.stage_depths), start=1):
+            stride, dilation = _STAGE_STRIDES[self.output_stride][stage - 1]
+            for index in range(depth):
+                first = index == 0
+                yield self._block(
+                    stage,
+                    index,
+                    planes,
+                    in_channels,
+                    stride=stride if first else 1,
+                    # The first block still sees its input at the previous stage's dilation.
+                    dilation=max(dilation // 2, 1) if first else dilation,
+                )
+                in_channels = planes * EXPANSION
+
+    def _block(self, stage: int, index: int, planes: int, in_channels: int, stride: int, dilation: int) -> BlockSpec:
+        first = index == 0
+        group_width = planes * self.bottleneck_width // STAGE_PLANES[0] * self.cardinality
+        check_positive(f"bottleneck_width={self.bottleneck_width!r} gives a group width that", group_width)
+        pools = self.avd and first and stage > 1 and (stride > 1 or self.dilated_pooling == "authors")
+        pool = PoolSpec(3, stride, padding=1) if pools else None
+        projection_pool = PoolSpec(stride, stride, ceil_mode=True, count_include_pad=False)
+        projection = ConvSpec(in_channels, planes * EXPANSION, stride=1 if self.avg_down else stride, bias=self.deploy)
+        return BlockSpec(
+            stage,
+            index,
+            in_channels,
+            planes * EXPANSION,
+            stride,
+            SplitAttentionSpec(
+                group_width,
+                self.radix,
+                self.cardinality,
+                stride=1 if pool else stride,
+                dilation=dilation,
+                deploy=self.deploy,
+            ),
+            pool_before=pool if self.avd_first else None,
+            pool_after=None if self.avd_first else pool,
+            projection=projection if first else None,
+            projection_pool=projection_pool if first and self.avg_down else None,
+        )
+
+    def layers(self) -> Iterator[Layer]:
+        """Every convolution, with the batch norm that follows it if one does, in checkpoint order."""
+        yield from self.stem()
+        for block in self.blocks():
+            yield from block.layers()
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name -> shape of every tensor, in checkpoint order."""
+        shapes = tensor_shapes(self.layers())
+        if self.num_classes:
+            shapes["fc.weight"] = (self.num_classes, self.feature_channels[-1])
+            shapes["fc.bias"] = (self.num_classes,)
+        return shapes
+
+    def cost(self, height: int, width: int | None = None) -> Cost:
+        """Parameters, multiply-accumulates, activations and stage shapes for one image.
+
+        `height` and `width` are pixels; without a width the image is square. Raises ValueError
+        where the image is too small for the network.
+        """
+        image = size = height, height if width is None else width
+        self.check_size(*size)
+        layers: list[LayerCost] = []
+        for layer in self.stem():
+            layers += convolution_costs(layer, size)
+            size = layers[-1].size
+        size = pooled(size, STEM_POOL)
+        stages = {"stem": (self.stem_channels, *size)}
+        for block in self.blocks():
+            layers += block_costs(block, size)
+            size = layers[-1].size
+            stages[f"layer{block.stage}"] = (block.out_channels, *size)
+        channels = self.feature_channels[-1]
+        layers.append(LayerCost("avgpool", "global_pool", (channels,), channels * prod(size)))
+        if self.num_classes:
+            layers.append(LayerCost("fc", "linear", (self.num_classes,), channels, macs=channels * self.num_classes))
+        return Cost(*image, trained_parameters(self.tensors()), stages, tuple(layers))
+
+
+# Stride and dilation of stages 1 to 4, by output stride.
+_STAGE_STRIDES = {
+    32: ((1, 1), (2, 1), (2, 1), (2, 1)),
+    16: ((1, 1), (2, 1), (2, 1), (1, 2)),
+    8: ((1, 1), (2, 1), (1, 2), (1, 4)),
+}
+
+
+def _fast(radix: int, cardinality: int, width: int) -> ResNeStSpec:
+    """A ResNeSt-50 of the paper's ablation: 2s1x64d is radix 2, cardinality 1, width 64."""
+    name = f"resnest50_fast_{radix}s{cardinality}x{width}d"
+    return ResNeStSpec(name, (3, 4, 6, 3), radix, cardinality, width, avd_first=True)
+
+
+VARIANTS: dict[str, ResNeStSpec] = {
+    spec.name: spec
+    for spec in (
+        ResNeStSpec("resnest14", (1, 1, 1, 1)),
+        ResNeStSpec("resnest26", (2, 2, 2, 2)),
+        ResNeStSpec("resnest50", (3, 4, 6, 3)),
+        ResNeStSpec("resnest101", (3, 4, 23, 3), stem_width=64, image_size=256),
+        ResNeStSpec("resnest200", (3, 24, 36, 3), stem_width=64, image_size=320),
+        ResNeStSpec("resnest269", (3, 30, 48, 8), stem_width=64, image_size=416),
+        _fast(1, 1, 64),
+        _fast(2, 1, 64),
+        _fast(4, 1, 64),
+        _fast(1, 2, 40),
+        _fast(2, 2, 40),
+        _fast(4, 2, 40),
+        _fast(1, 4, 24),
+    )
+}
+"""The published networks, by name."""
+
+ALIASES = {
+    "resnest14d": "resnest14",
+    "resnest26d": "resnest26",
+    "resnest50d": "resnest50",
+    "resnest101e": "resnest101",
+    "resnest200e": "resnest200",
+    "resnest269e": "resnest269",
+    "resnest50d_4s2x40d": "resnest50_fast_4s2x40d",
+    "resnest50d_1s4x24d": "resnest50_fast_1s4x24d",
+}
+"""timm's names for the same networks."""
+
+
+def list_models() -> list[str]:
+    """Names of the published networks, small to large."""
+    return list(VARIANTS)
+
+
+def get_spec(name: str, **changes: Any) -> ResNeStSpec:
+    """The spec called `name` (timm's names work too), with the fields in `changes` replaced.
+
+    Raises ValueError for a name nobody published or for values that make no network, and
+    TypeError for a field that a spec does not have; each names the closest right word.
+    """
+    spec = VARIANTS.get(ALIASES.get(name, name))
+    if spec is None:
+        raise ValueError(f"there is no model called {name!r}; {closest(name, [*VARIANTS, *ALIASES])}")
+    fields = [field.name for field in dataclasses.fields(ResNeStSpec)]
+    for change in changes:
+        if change not in fields:
+            raise TypeError(unexpected(f"the spec of {name}", change, fields))
+    return dataclasses.replace(spec, **changes)
+
+
+def check_out_indices(out_indices: Sequence[int]) -> list[int]:
+    """Give `out_indices` back as a list; ValueError unless they are indices into stem and stages, ascending."""
+    indices = list(out_indices)
+    if not indices or indices != sorted(set(indices)) or not set(indices) <= set(range(len(STAGE_PLANES) + 1)):
+        raise ValueError(f"out_indices={out_indices!r} must be ascending numbers out of 0 (the stem) to 4 (stage 4)")
+    return indices

@@ -1,0 +1,5 @@
+"""What segmentation networks are: `network`, of the `heads`."""
+
+from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec, list_segmentation_models
+
+__all__ = ["SegmentationSpec", "get_segmentation_spec", "list_segmentation_models"]

@@ -1,0 +1,203 @@
+"""What every ResNeSt segmentation network is, in plain Python: a dilated backbone, a head, an auxiliary head.
+
+Sources: the networks that mmsegmentation (https://github.com/open-mmlab/mmsegmentation, version
+1.2.2) and sssegmentation (https://github.com/SegmentationBLWX/sssegmentation) published
+checkpoints of. Canonical tensor names are mmsegmentation's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from resnest.specs.arguments import closest, unexpected
+from resnest.specs.blocks import Layer, check_positive, tensor_shapes
+from resnest.specs.cost import Cost, adaptive_pool_cost, convolution_costs, trained_parameters
+from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.segmentation.heads import FINE, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
+
+HEADS = ("fcn", "psp", "aspp", "aspp_sep")
+
+STEM = {
+    "conv1.0": "stem.0",
+    "conv1.1": "stem.1",
+    "conv1.3": "stem.3",
+    "conv1.4": "stem.4",
+    "conv1.6": "stem.6",
+    "bn1": "stem.7",
+}
+"""The backbone's modules that mmsegmentation calls something else."""
+
+AUXILIARY_WEIGHT = 0.4
+"""How much the auxiliary head's loss counts in training, in both toolboxes."""
+
+BACKBONE = get_spec("resnest101", output_stride=8, dilated_pooling="openmmlab", num_classes=0)
+"""The backbone of all published networks."""
+
+
+@dataclass(frozen=True)
+class SegmentationSpec:
+    """The numbers that tell one segmentation network from another.
+
+    `head` is fcn, psp (PSPNet), aspp (DeepLabV3) or aspp_sep (DeepLabV3+); `auxiliary_channels`
+    0 means a network without an auxiliary head; `dropout` is the heads'. `joins_input` (of an FCN) and
+    `pooled_first` (of an ASPP) are True in mmsegmentation's networks and False in
+    sssegmentation's. `dataset` tells the classes' names and colours. Raises ValueError, naming
+    field and value, where the numbers make no network.
+    """
+
+    name: str
+    head: str
+    num_classes: int
+    channels: int = 512
+    auxiliary_channels: int = 256
+    dropout: float = 0.1
+    joins_input: bool = True
+    pooled_first: bool = True
+    dataset: str = ""
+    backbone: ResNeStSpec = BACKBONE
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise ValueError(f"head={self.head!r} must be one of {', '.join(HEADS)}")
+        for field in ("num_classes", "channels"):
+            check_positive(field, getattr(self, field))
+        if self.auxiliary_channels != 0:
+            check_positive("auxiliary_channels", self.auxiliary_channels)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout!r} must be at least 0 and below 1")
+        if not (self.backbone.deep_stem and self.backbone.avg_down):
+            raise ValueError("a segmentation network's backbone must have deep_stem and avg_down: no other has names")
+        if self.backbone.num_classes:  # replacing checks every block of the network anew
+            object.__setattr__(self, "backbone", replace(self.backbone, num_classes=0))
+
+    @property
+    def in_channels(self) -> int:
+        return self.backbone.in_channels
+
+    @property
+    def image_size(self) -> int:
+        return self.backbone.image_size
+
+    @property
+    def decode_head(self) -> HeadSpec:
+        """The head on stage 4 (and, of DeepLabV3+, stage 1)."""
+        _, fine, _, _, deep = self.backbone.feature_channels
+        common = deep, self.channels, self.num_classes, self.dropout
+        if self.head == "fcn":
+            return FCNSpec(*common, joins_input=self.joins_input)
+        if self.head == "psp":
+            return PSPSpec(*common)
+        if self.head == "aspp":
+            return ASPPSpec(*common, pooled_first=self.pooled_first)
+        return SeparableASPPSpec(*common, pooled_first=self.pooled_first, fine_in_channels=fine)
+
+    @property
+    def auxiliary_head(self) -> HeadSpec | None:
+        """The head on stage 3 that helps in training."""
+        if not self.auxiliary_channels:
+            return None
+        channels = self.backbone.feature_channels[3]
+        common = channels, self.auxiliary_channels, self.num_classes, self.dropout
+        return FCNSpec(*common, num_convs=1, joins_input=False)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ValueError where an image of this size is too small for the network."""
+        self.backbone.check_size(height, width)
+
+    def layers(self) -> Iterator[Layer]:
+        """Every convolution, with the batch norm that follows it, in checkpoint order."""
+        for name, conv, norm in self.backbone.layers():
+            yield Layer(self.backbone_name(name), conv, norm and self.backbone_name(norm))
+        yield from self.decode_head.layers("decode_head")
+        if self.auxiliary_head is not None:
+            yield from self.auxiliary_head.layers("auxiliary_head")
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name -> shape of every tensor, in checkpoint order."""
+        return tensor_shapes(self.layers())
+
+    @staticmethod
+    def backbone_name(module: str) -> str:
+        """What the backbone's own `module` is called in a segmentation network."""
+        return f"backbone.{STEM.get(module, module)}"
+
+    def cost(self, height: int, width: int | None = None) -> Cost:
+        """Parameters, multiply-accumulates, activations and stage shapes for one image, as `predict` runs it.
+
+        The auxiliary head counts among the parameters only. Raises ValueError where the image is too
+        small for the network.
+        """
+        cost = self.backbone.cost(height, width)
+        layers = [replace(row, name=self.backbone_name(row.name)) for row in cost.layers if row.name != "avgpool"]
+        sizes = {0: cost.stages["layer4"][1:], FINE: cost.stages["layer1"][1:]}
+        head = self.decode_head
+        for unit in head.units():
+            size = sizes.get(unit.scale, (unit.scale, unit.scale))
+            if unit.scale > 0:
+                layers.append(adaptive_pool_cost(f"decode_head.{unit.name}", head.in_channels, sizes[0], size))
+            for layer in unit.layers("decode_head"):
+                layers += convolution_costs(layer, size)
+        layers += convolution_costs(next(head.layers("decode_head")), sizes[head.classifier_scale])
+        logits = (self.num_classes, *sizes[head.classifier_scale])
+        return Cost(
+            cost.height, cost.width, trained_parameters(self.tensors()), cost.stages | {"logits": logits}, tuple(layers)
+        )
+
+
+CLASSES = {"cityscapes": 19, "ade20k": 150, "voc": 21}
+"""The data sets, and how many classes each has."""
+
+_HEADS_OF = {"fcn": "fcn", "pspnet": "psp", "deeplabv3": "aspp", "deeplabv3plus": "aspp_sep"}
+
+
+def _mmsegmentation(method: str, dataset: str) -> SegmentationSpec:
+    name = f"{method}_resnest101_{dataset}"
+    return SegmentationSpec(name, _HEADS_OF[method], CLASSES[dataset], dataset=dataset)
+
+
+def _sssegmentation(method: str, dataset: str) -> SegmentationSpec:
+    # Only mmsegmentation published the other two data sets' networks without a toolbox in the name.
+    name = f"{method}_resnest101_{dataset}{'' if dataset == 'voc' else '_ssseg'}"
+    return SegmentationSpec(
+        name,
+        _HEADS_OF[method],
+        CLASSES[dataset],
+        auxiliary_channels=512,
+        joins_input=False,
+        pooled_first=False,
+        dataset=dataset,
+    )
+
+
+SEGMENTATION_VARIANTS: dict[str, SegmentationSpec] = {
+    spec.name: spec
+    for spec in (
+        *(_mmsegmentation(method, dataset) for dataset in ("cityscapes", "ade20k") for method in _HEADS_OF),
+        *(_sssegmentation(method, dataset) for dataset in ("voc", "ade20k", "cityscapes") for method in _HEADS_OF),
+    )
+}
+"""The published segmentation networks, by name."""
+
+
+def list_segmentation_models() -> list[str]:
+    """Names of the published segmentation networks."""
+    return list(SEGMENTATION_VARIANTS)
+
+
+def get_segmentation_spec(name: str, **changes: Any) -> SegmentationSpec:
+    """The segmentation spec called `name`, with the fields in `changes` replaced.
+
+    Raises ValueError for a name nobody published or for values that make no network, and
+    TypeError for a field that a spec does not have; each names the closest right word.
+    """
+    spec = SEGMENTATION_VARIANTS.get(name)
+    if spec is None:
+        raise ValueError(f"there is no segmentation model called {name!r}; {closest(name, SEGMENTATION_VARIANTS)}")
+    fields = [field.name for field in dataclasses.fields(SegmentationSpec)]
+    for change in changes:
+        if change not in fields:
+            raise TypeError(unexpected(f"the spec of {name}", change, fields))
+    return replace(spec, **changes)

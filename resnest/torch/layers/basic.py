@@ -1,0 +1,101 @@
+"""How PyTorch spells the spec's convolutions, poolings and norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnest.specs.blocks import NORM_EPS, NORM_MOMENTUM, ConvSpec, PoolSpec
+
+NormLayer = Callable[[int], nn.Module]
+"""Builds the norm for a number of channels: `nn.BatchNorm2d`, `nn.SyncBatchNorm`, ..."""
+
+BatchNorm = partial(nn.BatchNorm2d, eps=NORM_EPS, momentum=NORM_MOMENTUM)
+
+
+def check_batch(pooled: Tensor, norm: nn.Module) -> None:
+    """Raise ValueError where `norm` would see one value per channel of `pooled`, (N, C, 1, 1)."""
+    # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes.
+    if norm.training and isinstance(norm, nn.BatchNorm2d) and pooled.shape[0] == 1:
+        raise ValueError(
+            "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
+            " batch of one image has no variance. Call model.eval(), give a batch of at least two, or build the model"
+            " with another norm_layer, such as nn.SyncBatchNorm over several processes or a group norm"
+        )
+
+
+def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
+    return nn.Identity if deploy else norm_layer
+
+
+def conv2d(conv: ConvSpec, layer: Callable[..., nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:
+    return layer(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        stride=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+        bias=conv.bias,
+    )
+
+
+def avg_pool2d(pool: PoolSpec | None) -> nn.Module:
+    """The pooling, or Identity where there is nothing to pool."""
+    if pool is None or pool.kernel_size == 1:
+        return nn.Identity()
+    return AvgPool2d(
+        pool.kernel_size,
+        stride=pool.stride,
+        padding=pool.padding,
+        ceil_mode=pool.ceil_mode,
+        count_include_pad=pool.count_include_pad,
+    )
+
+
+def max_pool2d(pool: PoolSpec) -> nn.Module:
+    return MaxPool2d(pool.kernel_size, stride=pool.stride, padding=pool.padding)
+
+
+# To export a strided pooling, PyTorch asks whether its input's size divides by the stride, and a
+# program with sizes still open then holds for the sizes of the example alone. Pooling at every
+# pixel and keeping those of the stride gives the same numbers and asks nothing. TorchScript does
+# not know how to ask whether this is an export; it needs an `if` of its own to leave that out.
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """Average pooling that `torch.export` takes with height and width left open."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102  # see above
+            if torch.compiler.is_exporting() and not isinstance(x.shape[-1], int):
+                return self.forward_open(x)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def forward_open(self, x: Tensor) -> Tensor:
+        if self.ceil_mode:  # a 2x2 window that hangs over by one: repeating the last pixel leaves its mean as it is
+            x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+        return F.avg_pool2d(x, self.kernel_size, 1, self.padding)[:, :, :: self.stride, :: self.stride]
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """Max pooling that `torch.export` takes with height and width left open."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102  # see above
+            if torch.compiler.is_exporting() and not isinstance(x.shape[-1], int):
+                return F.max_pool2d(x, self.kernel_size, 1, self.padding)[:, :, :: self.stride, :: self.stride]
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+def init_conv2d(module: nn.Module) -> None:
+    """Draw a convolution's weight from N(0, 2 / fan-out), as the authors' code does."""
+    # On the meta device there is nothing to draw, and PyTorch takes long to find that out.
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,171 @@
+"""ResNeSt in PyTorch, leaf to root: block, network, feature extractor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from resnest.specs.blocks import STEM_POOL, BlockSpec
+from resnest.specs.resnest import ResNeStSpec, check_out_indices
+from resnest.torch.deploy import deploy
+from resnest.torch.layers.basic import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
+from resnest.torch.layers.dropblock import DropBlock
+from resnest.torch.layers.splat import SplitAttention
+from resnest.torch.weights import SavedModel
+
+
+class Bottleneck(nn.Module):
+    """One residual block: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+
+    def __init__(self, block: BlockSpec, norm_layer: NormLayer = BatchNorm, dropblock_prob: float = 0.0):
+        super().__init__()
+        prob = dropblock_prob if block.dropblock else 0.0
+        norm_layer = norm_after(block.deploy, norm_layer)
+        self.conv1 = conv2d(block.conv1)
+        self.bn1 = norm_layer(block.conv1.out_channels)
+        self.dropblock1 = DropBlock(prob) if prob else nn.Identity()
+        self.pool_before = avg_pool2d(block.pool_before)
+        self.conv2 = SplitAttention(block.attention, norm_layer, prob)
+        self.pool_after = avg_pool2d(block.pool_after)
+        self.conv3 = conv2d(block.conv3)
+        self.bn3 = norm_layer(block.conv3.out_channels)
+        self.dropblock3 = DropBlock(prob) if prob else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = projection(block, norm_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.downsample(x)
+        x = self.relu(self.dropblock1(self.bn1(self.conv1(x))))
+        x = self.pool_after(self.conv2(self.pool_before(x)))
+        return self.relu(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
+
+
+def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
+    """The block's shortcut: pooling, convolution and norm, or Identity."""
+    if block.projection is None:
+        return nn.Identity()
+    layers = [conv2d(block.projection), norm_layer(block.projection.out_channels)]
+    if block.projection_pool is not None:
+        layers.insert(0, avg_pool2d(block.projection_pool))
+    return nn.Sequential(*layers)
+
+
+class ResNeSt(nn.Module, SavedModel):
+    """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
+
+    `norm_layer` builds a norm from a number of channels. `final_drop` is the dropout before
+    the classifier; `dropblock_prob` drops blocks in stages 3 and 4; `last_gamma` starts the
+    last norm of each block at zero, so that each block starts as its shortcut.
+    """
+
+    def __init__(
+        self,
+        spec: ResNeStSpec,
+        *,
+        norm_layer: NormLayer = BatchNorm,
+        final_drop: float = 0.0,
+        dropblock_prob: float = 0.0,
+        last_gamma: bool = False,
+    ):
+        super().__init__()
+        self.spec = spec
+        self.feature_channels = list(spec.feature_channels)
+        self.feature_strides = list(spec.feature_strides)
+        norm_layer = norm_after(spec.deploy, norm_layer)
+        self.conv1 = stem(spec, norm_layer)
+        self.bn1 = norm_layer(spec.stem_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = max_pool2d(STEM_POOL)
+        stages: list[list[nn.Module]] = [[] for _ in spec.stage_depths]
+        for block in spec.blocks():
+            stages[block.stage - 1].append(Bottleneck(block, norm_layer, dropblock_prob))
+        self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential(*blocks) for blocks in stages)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.drop = nn.Dropout(final_drop)
+        self.fc = classifier(spec)
+        self.init_weights(last_gamma)
+
+    def init_weights(self, last_gamma: bool = False) -> None:
+        """Draw fresh weights as the authors' code does."""
+        self.apply(init_conv2d)
+        if last_gamma:
+            for name, scale in self.named_parameters():
+                if name.endswith(".bn3.weight"):
+                    nn.init.zeros_(scale)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
+        stem = self.forward_stem(x)
+        stage1 = self.layer1(stem)
+        stage2 = self.layer2(stage1)
+        stage3 = self.layer3(stage2)
+        return [stem, stage1, stage2, stage3, self.layer4(stage3)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Unlike in forward_stages, a feature map goes when the next stage has read it.
+        x = self.layer2(self.layer1(self.forward_stem(x)))
+        x = self.layer4(self.layer3(x))
+        return self.fc(self.drop(self.avgpool(x).flatten(1)))
+
+    def deploy(self) -> ResNeSt:
+        """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
+        return deploy(self)
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+        """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
+        return type(self)(spec)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
+        self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
+        weight = next(self.parameters())
+        self.fc = classifier(self.spec).to(device=weight.device, dtype=weight.dtype)
+
+
+class ResNeStFeatures(ResNeSt):
+    """A ResNeSt backbone: (N, in_channels, H, W) -> the feature maps of `out_indices`, 0 the stem, 1 to 4 the stages.
+
+    `feature_channels` and `feature_strides` tell their channels and strides. Stages past the
+    last one asked for are not built.
+    """
+
+    def __init__(self, spec: ResNeStSpec, *, out_indices: Sequence[int] = (1, 2, 3, 4), **options: Any):
+        super().__init__(dataclasses.replace(spec, num_classes=0), **options)
+        self.out_indices = check_out_indices(out_indices)
+        self.feature_channels = [self.feature_channels[i] for i in self.out_indices]
+        self.feature_strides = [self.feature_strides[i] for i in self.out_indices]
+        for stage in range(max(self.out_indices) + 1, 5):
+            setattr(self, f"layer{stage}", nn.Identity())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        stages = self.forward_stages(x)
+        return [stages[i] for i in self.out_indices]
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeStFeatures:
+        return type(self)(spec, out_indices=self.out_indices)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        raise TypeError("a backbone built with features_only=True has no classifier to reset")
+
+
+def stem(spec: ResNeStSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
+    """The stem up to its last convolution, whose norm is the network's `bn1`."""
+    *inner, last = spec.stem()
+    if not inner:
+        return conv2d(last.conv)
+    layers: list[nn.Module] = []
+    for layer in inner:
+        layers += [conv2d(layer.conv), norm_layer(layer.conv.out_channels), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, conv2d(last.conv))
+
+
+def classifier(spec: ResNeStSpec) -> nn.Module:
+    if not spec.num_classes:
+        return nn.Identity()
+    return nn.Linear(spec.feature_channels[-1], spec.num_classes)

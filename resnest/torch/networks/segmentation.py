@@ -1,0 +1,213 @@
+"""Semantic segmentation on ResNeSt in PyTorch, leaf to root: units, heads, network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnest.specs.blocks import ConvSpec
+from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
+from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d
+from resnest.torch.networks.resnest import ResNeStFeatures
+from resnest.torch.weights import load_weights
+from resnest.weights import load
+
+
+class ConvInParts(nn.Conv2d):
+    """A convolution, added up over parts of its input channels: see `resnest.specs.blocks.LONGEST_SUM`."""
+
+    def __init__(self, *args: Any, parts: int, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.chunk(self.parts, dim=1)
+        weights = self.weight.chunk(self.parts, dim=1)
+        out = F.conv2d(inputs[0], weights[0], self.bias, self.stride, self.padding, self.dilation)
+        for part in range(1, len(inputs)):
+            out = out + F.conv2d(inputs[part], weights[part], None, self.stride, self.padding, self.dilation)
+        return out
+
+
+class ConvUnit(nn.Module):
+    """A convolution, a norm and a ReLU."""
+
+    def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__()
+        self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
+        self.bn = norm_layer(conv.out_channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class SeparableUnit(nn.Module):
+    """A unit of a convolution over each channel on its own, and one of a 1x1 convolution."""
+
+    def __init__(self, conv: SeparableSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__()
+        self.depthwise_conv = ConvUnit(conv.depthwise, norm_layer)
+        self.pointwise_conv = ConvUnit(conv.pointwise, norm_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+def unit(conv: ConvSpec | SeparableSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
+    return ConvUnit(conv, norm_layer) if isinstance(conv, ConvSpec) else SeparableUnit(conv, norm_layer)
+
+
+def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
+    """A unit on the input pooled to `scale` x `scale` pixels."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvUnit(conv, norm_layer))
+
+
+def resize_like(x: Tensor, like: Tensor) -> Tensor:
+    """`x` at the height and width of `like`, bilinear, pixels taken as squares (`align_corners=False`)."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+class Head(nn.Module):
+    """What all heads end in: dropout and the classifier, `conv_seg`."""
+
+    def __init__(self, head: HeadSpec):
+        super().__init__()
+        self.conv_seg = conv2d(head.classifier)
+        self.dropout = nn.Dropout2d(head.dropout)
+
+    def features(self, stages: list[Tensor]) -> Tensor:
+        """What the classifier sees, from the feature maps of stages 1 to 4."""
+        raise NotImplementedError
+
+    def forward(self, stages: list[Tensor]) -> Tensor:
+        return self.conv_seg(self.dropout(self.features(stages)))
+
+
+class FCNHead(Head):
+    """3x3 convolutions on stage 4, or on the stage that is given alone."""
+
+    def __init__(self, head: FCNSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__(head)
+        self.convs = nn.Sequential(*(unit(conv, norm_layer) for conv in head.convs))
+        self.conv_cat = unit(head.join, norm_layer) if head.join else None
+
+    def features(self, stages: list[Tensor]) -> Tensor:
+        x = self.convs(stages[-1])
+        if self.conv_cat is None:
+            return x
+        return self.conv_cat(torch.cat([stages[-1], x], dim=1))
+
+
+class PSPHead(Head):
+    """PSPNet: stage 4 beside its means over coarser and coarser grids."""
+
+    def __init__(self, head: PSPSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__(head)
+        self.psp_modules = nn.ModuleList(pooled_unit(scale, head.pooled, norm_layer) for scale in head.pool_scales)
+        self.bottleneck = unit(head.bottleneck, norm_layer)
+
+    def features(self, stages: list[Tensor]) -> Tensor:
+        x = stages[-1]
+        pooled = [resize_like(module(x), x) for module in self.psp_modules]
+        return self.bottleneck(torch.cat([x, *pooled], dim=1))
+
+
+class ASPPHead(Head):
+    """DeepLabV3: stage 4 at several dilations, beside its mean."""
+
+    def __init__(self, head: ASPPSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__(head)
+        self.pooled_first = head.pooled_first
+        self.image_pool = pooled_unit(1, head.pooled, norm_layer)
+        self.aspp_modules = nn.ModuleList(unit(conv, norm_layer) for conv in head.branches)
+        self.bottleneck = unit(head.bottleneck, norm_layer)
+
+    def features(self, stages: list[Tensor]) -> Tensor:
+        x = stages[-1]
+        pooled = [resize_like(self.image_pool(x), x)]
+        seen = [module(x) for module in self.aspp_modules]
+        return self.bottleneck(torch.cat(pooled + seen if self.pooled_first else seen + pooled, dim=1))
+
+
+class SeparableASPPHead(ASPPHead):
+    """DeepLabV3+: the same with separable convolutions, decoded beside stage 1 at its resolution."""
+
+    def __init__(self, head: SeparableASPPSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__(head, norm_layer)
+        self.c1_bottleneck = unit(head.fine, norm_layer)
+        self.sep_bottleneck = nn.Sequential(*(unit(conv, norm_layer) for conv in head.decoder))
+
+    def features(self, stages: list[Tensor]) -> Tensor:
+        fine = self.c1_bottleneck(stages[0])
+        return self.sep_bottleneck(torch.cat([resize_like(super().features(stages), fine), fine], dim=1))
+
+
+HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}
+
+
+class Segmenter(nn.Module):
+    """A segmentation network: (N, in_channels, H, W) -> logits (N, num_classes, h, w) at its head's own resolution.
+
+    In training mode it gives the auxiliary head's logits (N, num_classes, H / 8, W / 8) too.
+    `norm_layer` builds a norm from a number of channels.
+    """
+
+    def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm):
+        super().__init__()
+        self.spec = spec
+        self.backbone = ResNeStFeatures(spec.backbone, norm_layer=norm_layer)
+        self.decode_head = HEADS[spec.head](spec.decode_head, norm_layer)
+        auxiliary = spec.auxiliary_head
+        self.auxiliary_head = FCNHead(auxiliary, norm_layer) if isinstance(auxiliary, FCNSpec) else None
+        self.apply(init_conv2d)
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The backbone's feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
+        return self.backbone.forward_stages(x)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        stages = self.backbone(x)
+        logits = self.decode_head(stages)
+        if self.auxiliary_head is None or not self.training:
+            return logits
+        return logits, self.auxiliary_head(stages[:3])
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes, H, W) at the input's resolution, without training."""
+        training = self.training
+        with torch.no_grad():
+            try:
+                return resize_like(self.eval()(x), x)
+            finally:
+                self.train(training)
+
+
+def create_segmenter(
+    name: str, *, weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None, **changes: Any
+) -> Segmenter:
+    """The segmentation network called `name`, with freshly drawn weights or with `weights`.
+
+    `weights` are canonical arrays or a weight file, in mmsegmentation's or sssegmentation's
+    names. `changes` are fields of `resnest.specs.segmentation.network.SegmentationSpec` and `norm_layer`.
+
+    Raises ValueError for an unknown name, for values that make no network and for weights that
+    are not its own, and TypeError for an unknown word.
+    """
+    options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
+    spec = get_segmentation_spec(name, **changes)
+    if weights is None:
+        return Segmenter(spec, **options)
+    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
+        model = Segmenter(spec, **options)
+    arrays = weights if isinstance(weights, Mapping) else load(weights)
+    load_weights(model, arrays, copy=arrays is weights)
+    return model

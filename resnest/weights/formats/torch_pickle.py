@@ -1,0 +1,143 @@
+"""PyTorch's `.pth` files, one tensor at a time. Only this module of `resnest.weights` needs PyTorch."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from resnest.weights.formats.tensors import Header, Tensors, check_claim
+
+WINDOW = 64 << 20
+"""So many bytes are read through one memory map before it is given back and made anew."""
+
+
+WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model")
+"""Where trainers put the state dict; the averaged weights come first, because they are those that were evaluated."""
+
+MOST_WRAPPERS = 4
+
+
+def read(path: Path) -> Tensors:
+    """The tensors of the file at `path`.
+
+    No code in the file is run. Raises ValueError where the file needs that or holds no
+    tensors, and ImportError without PyTorch.
+    """
+    torch = _torch(path)
+    state = _load(path)
+    touched = 0
+
+    def as_numpy(tensor: Any) -> np.ndarray:
+        # NumPy has neither bfloat16 nor 8-bit floats.
+        has = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
+        return (tensor if has else tensor.float()).detach().numpy()
+
+    def read_tensor(name: str) -> np.ndarray:
+        nonlocal state, touched
+        if touched > WINDOW:
+            state, touched = _load(path), 0
+        touched += state[name].nbytes
+        return as_numpy(state[name]).copy()
+
+    headers = {name: Header(tuple(tensor.shape), as_numpy(tensor.new_empty(0)).dtype) for name, tensor in state.items()}
+    # Many tensors, and all elements of one, may be the same few bytes of the file.
+    check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), path.stat().st_size)
+    return Tensors(headers, read_tensor)
+
+
+def write(file: BinaryIO, arrays: Tensors) -> None:
+    """Write a state dict that `torch.load(weights_only=True)` reads."""
+    torch = _torch(file.name)
+    # PyTorch lays the file out with holes where the data belongs, and the data is put into
+    # them one tensor at a time, so that the whole network is never in memory.
+    hollow = {
+        name: torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+        for name, (shape, dtype) in arrays.headers.items()
+    }
+    with torch.serialization.skip_data():
+        torch.save(hollow, file)
+    file.flush()
+    with zipfile.ZipFile(file.name) as archive:
+        records = archive.infolist()
+        directory = archive.start_dir
+    numbers = {record.filename.partition("/")[2]: number for number, record in enumerate(records)}
+    checksums = [0] * len(records)
+    for number, name in enumerate(arrays):
+        place = numbers[f"data/{number}"]
+        data = np.ascontiguousarray(arrays[name]).reshape(-1).view("u1").data
+        checksums[place] = zlib.crc32(data)
+        _fill(file, records[place], data, checksums[place])
+    _sign(file, directory, [sum_ or record.CRC for sum_, record in zip(checksums, records)])
+
+
+def _fill(file: BinaryIO, record: zipfile.ZipInfo, data: memoryview, checksum: int) -> None:
+    """Put a stored zip member's data, and the checksum behind it, into the hole left for them."""
+    if not data.nbytes:
+        return
+    file.seek(record.header_offset + 26)  # a local header: 30 bytes, the name, an extra field
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    file.seek(record.header_offset + 30 + name_length + extra_length)
+    file.write(data)
+    file.write(b"PK\x07\x08" + struct.pack("<I", checksum))
+
+
+def _sign(file: BinaryIO, directory: int, checksums: list[int]) -> None:
+    """Write the members' checksums into the zip's central directory, which begins at `directory`."""
+    position = directory
+    for checksum in checksums:
+        file.seek(position + 16)  # an entry: 46 bytes, the name, an extra field, a comment
+        file.write(struct.pack("<I", checksum))
+        file.seek(position + 28)
+        position += 46 + sum(struct.unpack("<HHH", file.read(6)))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    torch = _torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors, and reading that could run code in it: load it where you trust it and"
+            f" save its state dict alone ({_first_line(error)})"
+        ) from None
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"it cannot be read as a PyTorch file: {_first_line(error)}") from None
+    state = _unwrap(content)
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+        for name, tensor in state.items()
+    ):
+        raise ValueError(f"it holds a {type(state).__name__} that is no state dict (a dict of dense tensors by name)")
+    return state
+
+
+def _unwrap(content: Any) -> Any:
+    """The state dict in a checkpoint that holds more beside it."""
+    for _ in range(MOST_WRAPPERS):
+        inner = [content.get(key) for key in WRAPPERS] if isinstance(content, Mapping) else []
+        inner = [state for state in inner if isinstance(state, Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    return content
+
+
+def _torch(path: object) -> ModuleType:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ImportError(f"{path}: files of this format need PyTorch: pip install 'resnest[torch]'") from None
+    return torch
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

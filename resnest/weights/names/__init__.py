@@ -1,0 +1,1 @@
+"""From canonical names to every dialect's and back."""

@@ -1,0 +1,1 @@
+"""Whose weights there are, and getting them."""

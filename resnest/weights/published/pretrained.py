@@ -1,0 +1,205 @@
+"""The published checkpoints: where each one is, how it is verified, and what it reached.
+
+The authors published every network twice, trained once in PyTorch and once in MXNet Gluon; timm
+publishes the authors' PyTorch weights under its own names, and two smaller networks of GluonCV's.
+Any of these files opens in both backends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from resnest.specs.arguments import closest
+from resnest.specs.resnest import BICUBIC_FROM, MARGIN, get_spec
+from resnest.weights.published.download import Hash, Unavailable, fetch, progress_bar
+
+logger = logging.getLogger(__name__)
+
+RELEASES = "https://github.com/zhanghang1989/ResNeSt/releases/download"
+HUB = "https://huggingface.co"
+
+SOURCES = ("authors-torch", "timm", "authors-gluon")
+"""Who published a checkpoint, in the order in which they are tried: timm's is the authors' own again."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One published file.
+
+    `name` is the file's, or that of timm's repository on the Hugging Face hub. `hash` is the
+    SHA-256 (authors-torch, its first digits) or the SHA-1 (authors-gluon) of the weight file; the
+    hub has its own. `top1` is the published accuracy on ImageNet in percent, where one was published
+    for this very file, of the photo prepared as `input_size`, `crop` and `interpolation` say.
+    """
+
+    variant: str
+    source: str
+    name: str
+    hash: str = ""
+    top1: float | None = None
+
+    @property
+    def address(self) -> str:
+        if self.source == "timm":
+            return f"{HUB}/timm/{self.name}/resolve/main/model.safetensors"
+        step = "weights_step1" if self.source == "authors-torch" else "weights_step2"
+        return f"{RELEASES}/{step}/{self.name}"
+
+    @property
+    def file(self) -> str:
+        """The name of the weight file; the authors' MXNet files come in a zip."""
+        return "model.safetensors" if self.source == "timm" else self.name.replace(".zip", ".params")
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights alone, from the spec; names and headers come on top, under 1 % of it."""
+        return 4 * sum(prod(shape) for shape in get_spec(self.variant).tensors().values())
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square image in pixels."""
+        return get_spec(self.variant).image_size
+
+    @property
+    def crop(self) -> float:
+        """The centred square that is cut out, over the short side of the photo."""
+        return self.input_size / (self.input_size + MARGIN)
+
+    @property
+    def interpolation(self) -> str:
+        return "bicubic" if self.input_size >= BICUBIC_FROM else "bilinear"
+
+
+def _torch(variant: str, sha256: str, top1: float) -> Checkpoint:
+    return Checkpoint(variant, "authors-torch", f"{variant}-{sha256}.pth", sha256, top1)
+
+
+def _gluon(variant: str, sha1: str, top1: float) -> Checkpoint:
+    return Checkpoint(variant, "authors-gluon", f"{variant}-{sha1[:8]}.zip", sha1, top1)
+
+
+def _timm(variant: str, name: str, top1: float | None = None) -> Checkpoint:
+    return Checkpoint(variant, "timm", name, top1=top1)
+
+
+CHECKPOINTS = (
+    _torch("resnest50", "528c19ca", 81.03),
+    _torch("resnest101", "22405ba7", 82.83),
+    _torch("resnest200", "75117900", 83.84),
+    _torch("resnest269", "0cc87c48", 84.54),
+    _torch("resnest50_fast_1s1x64d", "d8fbf808", 80.33),
+    _torch("resnest50_fast_2s1x64d", "44938639", 80.53),
+    _torch("resnest50_fast_4s1x64d", "f74f3fc3", 80.76),
+    _torch("resnest50_fast_1s2x40d", "32830b84", 80.59),
+    _torch("resnest50_fast_2s2x40d", "9d126481", 80.61),
+    _torch("resnest50_fast_4s2x40d", "41d14ed0", 81.14),
+    _torch("resnest50_fast_1s4x24d", "d4a4f76f", 80.99),
+    _timm("resnest14", "resnest14d.gluon_in1k", 75.51),
+    _timm("resnest26", "resnest26d.gluon_in1k", 78.48),
+    _timm("resnest50", "resnest50d.in1k"),
+    _timm("resnest101", "resnest101e.in1k"),
+    _timm("resnest200", "resnest200e.in1k"),
+    _timm("resnest269", "resnest269e.in1k"),
+    _timm("resnest50_fast_4s2x40d", "resnest50d_4s2x40d.in1k"),
+    _timm("resnest50_fast_1s4x24d", "resnest50d_1s4x24d.in1k"),
+    _gluon("resnest50", "bcfefe1dd1dd1ef5cfed5563123c1490ea37b42e", 81.04),
+    _gluon("resnest101", "5da943b3230f071525a98639945a6b3b3a45ac95", 82.81),
+    _gluon("resnest200", "0c5d117df664ace220aa6fc2922c094bb079d381", 83.88),
+    _gluon("resnest269", "11ae7f5da2bcdbad05ba7e84f9b74383e717f3e3", 84.53),
+    _gluon("resnest50_fast_1s1x64d", "5e16dbe56f1fba8e1bc2faddd91f874bfbd74193", 80.35),
+    _gluon("resnest50_fast_2s1x64d", "85eb779a5e313d74b5e5390dae02aa8082a0f469", 80.65),
+    _gluon("resnest50_fast_4s1x64d", "3f215532c6d8e07a10df116309993d4479fc3e4b", 80.90),
+    _gluon("resnest50_fast_1s2x40d", "af3514c2ec757a3a9666a75b82f142ed47d55bee", 80.72),
+    _gluon("resnest50_fast_2s2x40d", "2db13245aa4967cf5e8617cb4911880dd41628a4", 80.84),
+    _gluon("resnest50_fast_4s2x40d", "b24d515797832e02da4da9c8a15effd5e44cfb56", 81.17),
+    _gluon("resnest50_fast_1s4x24d", "7318153ddb5e542a20cc6c58192f3c6209cff9ed", 80.97),
+)
+"""Every published ImageNet checkpoint."""
+
+
+def find(name: str, source: str | None = None) -> list[Checkpoint]:
+    """The checkpoints of the network called `name`, in the order to try; those of one `source`, where it is given.
+
+    Raises ValueError for a source that has none.
+    """
+    variant = get_spec(name).name
+    rows = [row for wanted in SOURCES for row in CHECKPOINTS if (row.variant, row.source) == (variant, wanted)]
+    found = [row for row in rows if source in (None, row.source)]
+    if not found:
+        raise ValueError(
+            f"there are no weights of {variant} from {source!r}; {closest(str(source), [row.source for row in rows])}"
+        )
+    return found
+
+
+def download(name: str, source: str | None = None, *, root: str | os.PathLike | None = None) -> Path:
+    """The local file with published weights of the network called `name`, downloaded where it is not there yet.
+
+    `root` is the folder to keep files in; without it RESNEST_HOME, or `~/.cache/resnest` (and for
+    files on the hub the cache that all libraries share). RESNEST_MIRROR is the address of a folder
+    with the authors' files, which is tried first; the hub's mirror is HF_ENDPOINT, as everywhere.
+    RESNEST_OFFLINE=1 forbids to use the network. A terminal shows a progress bar.
+
+    Raises ValueError for a source that has no such weights, and OSError, listing every address
+    tried, where none gives them.
+    """
+    failures = []
+    for row in find(name, source):
+        for address in _addresses(row):
+            try:
+                path = _get(row, address, root)
+            except Unavailable as error:
+                failures.append(f"  {error}")
+            else:
+                logger.info("%s: weights of %s, %s", row.variant, row.source, path)
+                return path
+    variant = get_spec(name).name
+    raise OSError(
+        "\n".join([f"no published weights of {variant} could be had; tried were", *failures])
+        + f'\nOnce you have one of these files, create_model("{variant}", weights="FILE") takes it.'
+    )
+
+
+def _addresses(row: Checkpoint) -> list[str]:
+    """Where to look for a checkpoint: the mirror, then where it was published."""
+    mirror = os.environ.get("RESNEST_MIRROR")
+    return [f"{mirror.rstrip('/')}/{row.name}", row.address] if mirror and row.hash else [row.address]
+
+
+def _get(row: Checkpoint, address: str, root: str | os.PathLike | None) -> Path:
+    if row.file.endswith(".pth") and importlib.util.find_spec("torch") is None:
+        raise Unavailable(f"{address}: a .pth file needs PyTorch: pip install 'resnest[torch]'")
+    if row.source == "timm":
+        return _from_hub(row, root)
+    target = _home(root) / row.file
+    if target.is_file():
+        return target
+    if _offline():
+        raise Unavailable(f"{address}: it is not in {target.parent}, and RESNEST_OFFLINE forbids to download it")
+    logger.info("downloading %s", address)
+    with progress_bar(row.name) as progress:
+        return fetch(address, target, Hash("sha256" if row.source == "authors-torch" else "sha1", row.hash), progress)
+
+
+def _from_hub(row: Checkpoint, root: str | os.PathLike | None) -> Path:
+    """The file in the hub's own cache: its library resumes, verifies and locks as `fetch` does."""
+    from huggingface_hub import hf_hub_download
+
+    cache = _home(root) / "hub" if root or os.environ.get("RESNEST_HOME") else None
+    try:
+        return Path(hf_hub_download(f"timm/{row.name}", row.file, cache_dir=cache, local_files_only=_offline()))
+    except Exception as error:  # errors of its HTTP library come through, and it has had three of those
+        raise Unavailable(f"{row.address}: {' '.join(str(error).split())}") from error
+
+
+def _home(root: str | os.PathLike | None) -> Path:
+    return Path(root or os.environ.get("RESNEST_HOME") or "~/.cache/resnest").expanduser()
+
+
+def _offline() -> bool:
+    return os.environ.get("RESNEST_OFFLINE", "0") not in ("", "0")

@@ -1,0 +1,1 @@
+"""Which network do these tensors belong to, and are they all there?"""

@@ -1,0 +1,93 @@
+"""Which segmentation network do these tensors belong to, and are they all there?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import BACKBONE, SEGMENTATION_VARIANTS, STEM, SegmentationSpec
+from resnest.weights.names.segmentation import HEAD_SIGNS, SegmentationDialect
+from resnest.weights.recognition.backbone import Shapes, fit, recognise
+
+CLASSIFIER = "decode_head.conv_seg.weight"
+
+# What tensors cannot show, such as the order in which an ASPP joins what it saw, and what is compared on its own.
+_NOT_IN_TENSORS = ("name", "dataset", "pooled_first", "dropout", "num_classes")
+
+
+def recognise_segmentation(shapes: Shapes, dialect: SegmentationDialect | None = None) -> SegmentationSpec:
+    """The spec of the segmentation network whose canonical tensors have these shapes.
+
+    One of the published networks where the shapes are its; otherwise a network of its own, which
+    follows sssegmentation where the file did (`dialect`). Raises ValueError for tensors that are
+    no segmentation network's.
+    """
+    head = next((head for head, sign in HEAD_SIGNS.items() if sign in shapes), None)
+    if head is None or CLASSIFIER not in shapes:
+        raise ValueError("these tensors are no segmentation network's: decode_head is none of FCN, PSP and ASPP")
+    auxiliary = shapes.get("auxiliary_head.conv_seg.weight")
+    num_classes, channels = shapes[CLASSIFIER][:2]
+    found = SegmentationSpec(
+        "segmentation",
+        head,
+        num_classes,
+        channels,
+        auxiliary_channels=auxiliary[1] if auxiliary else 0,
+        joins_input=head != "fcn" or "decode_head.conv_cat.conv.weight" in shapes,
+        pooled_first=dialect is None or dialect.name != "sssegmentation",
+        backbone=_backbone(shapes),
+    )
+    alike = [variant for variant in SEGMENTATION_VARIANTS.values() if _same_form(found, variant)]
+    for variant in alike:
+        if variant.num_classes == num_classes:
+            return variant
+    if dialect is None and alike:  # a published network for other classes
+        return dataclasses.replace(found, pooled_first=alike[0].pooled_first)
+    return found
+
+
+def _same_form(found: SegmentationSpec, variant: SegmentationSpec) -> bool:
+    """Whether the two have the same tensors, but for the number of classes."""
+    same = {field: getattr(variant, field) for field in _NOT_IN_TENSORS}
+    if found.head != "fcn":  # only an FCN has anything to join
+        same["joins_input"] = variant.joins_input
+    return dataclasses.replace(found, **same) == variant
+
+
+def _backbone(shapes: Shapes) -> ResNeStSpec:
+    ours = {f"backbone.{theirs}": ours for ours, theirs in STEM.items()}
+    parts = {}
+    for name, shape in shapes.items():
+        module, _, tensor = name.rpartition(".")
+        if name.startswith("backbone."):
+            parts[f"{ours.get(module, module.removeprefix('backbone.'))}.{tensor}"] = shape
+    return dataclasses.replace(
+        recognise(parts), output_stride=BACKBONE.output_stride, dilated_pooling=BACKBONE.dilated_pooling
+    )
+
+
+def fit_segmentation(weights: Mapping[str, np.ndarray], spec: SegmentationSpec) -> dict[str, np.ndarray]:
+    """The `weights` that the network `spec` is to be loaded with.
+
+    An auxiliary head that the network does without is left out. Raises ValueError for weights of
+    another kind of network, of another number of classes, and for tensors that are unknown,
+    missing or misshaped.
+    """
+    if CLASSIFIER not in weights:
+        kind = "a classification network's" if "layer1.0.conv1.weight" in weights else "no segmentation network's"
+        raise ValueError(
+            f"these weights are {kind}, and {spec.name} is a segmentation network: give it a checkpoint that has a"
+            " decode_head, or load these into its backbone alone"
+        )
+    classes = len(weights[CLASSIFIER])
+    if classes != spec.num_classes:
+        raise ValueError(
+            f"these weights tell {classes} classes apart and {spec.name} {spec.num_classes}:"
+            f" build it with num_classes={classes}"
+        )
+    if not spec.auxiliary_channels:
+        weights = {name: array for name, array in weights.items() if not name.startswith("auxiliary_head.")}
+    return fit(weights, spec.tensors(), spec.name)

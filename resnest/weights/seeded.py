@@ -1,0 +1,40 @@
+"""Weights and inputs that depend on names, shapes and seeds alone: of `resnest parity` and of the golden files.
+
+Every tensor is drawn from its own generator, seeded by the CRC-32 of its canonical
+name, so weights can be built in any order and without any framework.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
+
+
+def draw_weights(spec: ResNeStSpec | SegmentationSpec) -> dict[str, np.ndarray]:
+    """Float32 weights of the network `spec`: canonical name -> array, in checkpoint order."""
+    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
+
+
+def make_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the float32 value of the tensor called `name`."""
+    rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    if name.endswith("running_var"):
+        value = rng.uniform(0.5, 1.5, shape)
+    elif name.endswith(("running_mean", "bias")):
+        value = rng.normal(0.0, 0.1, shape)
+    elif len(shape) == 1:  # scale of a batch norm; small on the residual branch
+        value = rng.uniform(0.5, 1.0, shape) * (0.2 if ".bn3." in name else 1.0)
+    elif len(shape) == 2:  # fully connected, shape (out, in); a detector's classifier is sharp, so that it detects
+        value = rng.normal(0.0, shape[1] ** -0.5, shape) * (8.0 if "fc_cls" in name else 1.0)
+    else:  # convolution, shape (out, in / groups, height, width)
+        value = rng.normal(0.0, float((2.0 / np.prod(shape[1:])) ** 0.5), shape)
+    return value.astype(np.float32)
+
+
+def make_input(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Return a float32 NCHW batch of standard normal pixels."""
+    return np.random.Generator(np.random.PCG64(seed)).normal(size=shape).astype(np.float32)
