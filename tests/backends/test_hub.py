@@ -15,10 +15,11 @@ from resnest.backends.hub import model_card
 from resnest.weights.formats import files
 from resnest.weights.seeded import draw_weights
 from tests.conftest import Backend, photo_like
+from tests.support.paths import REPOSITORY
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 SPEC = get_spec("resnest14", num_classes=5, **NARROW)
-ROOT = str(Path(__file__).parents[1])
+ROOT = str(REPOSITORY)
 
 
 def build(backend, **options):

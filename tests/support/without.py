@@ -23,5 +23,5 @@ def shut_out(*names: str) -> None:
 
 def run_without(names: Collection[str], code: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a process of its own in which none of `names` can be imported."""
-    code = f"from tests.without import shut_out; shut_out(*{list(names)!r}); {code}"
+    code = f"from tests.support.without import shut_out; shut_out(*{list(names)!r}); {code}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

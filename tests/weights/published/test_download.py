@@ -11,7 +11,7 @@ import pytest
 
 from resnest.weights.published import download
 from resnest.weights.published.download import Hash, Unavailable, fetch
-from tests.server import serving
+from tests.support.server import serving
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte, so that it comes in more than one piece
 TENTHS = [len(CONTENT) * tenth // 10 for tenth in range(10)]

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from resnest.jobs import parity
 from resnest.weights.names.segmentation import get_dialect
 from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.conftest import relative
-from tests.segmenters import HEADS, TINY, Side, tiny
+from tests.support.paths import FIXTURES
+from tests.support.segmenters import HEADS, TINY, Side, tiny
 
-DATA = Path(__file__).parent / "data"
-GOLDEN = sorted(DATA.glob("*seg_*.npz"))
+GOLDEN = sorted(FIXTURES.glob("*seg_*.npz"))
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def checkpoint(request, tmp_path_factory):
 
 
 def toolbox_tensors(toolbox, head):
-    shapes = json.loads((DATA / f"{toolbox}_{head}_tensors.json").read_text())
+    shapes = json.loads((FIXTURES / f"{toolbox}_{head}_tensors.json").read_text())
     return {name: tuple(shape) for name, shape in shapes.items()}
 
 

@@ -12,7 +12,7 @@ from resnest.weights.formats import files
 from resnest.weights.names.segmentation import DIALECTS, get_dialect
 from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.conftest import relative
-from tests.segmenters import HEADS, Side, tiny
+from tests.support.segmenters import HEADS, Side, tiny
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import resnest
-from tests.without import run_without
+from tests.support.without import run_without
 
 IMPORT = """
 import time, sys, numpy

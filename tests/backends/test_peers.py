@@ -15,6 +15,7 @@ from resnest.torch import ResNeSt, load_weights
 from resnest.torch.backend import run_stages
 from resnest.weights.seeded import draw_weights
 from tests.conftest import photo_like, relative
+from tests.support.paths import REPOSITORY
 
 
 @pytest.mark.parametrize("name", ALIASES)
@@ -65,9 +66,9 @@ def compare_with_gluoncv(name: str, folder: Path, output_stride: int) -> None:
 
     images = photo_like(2, 3, 65, 49)
     np.save(folder / "images.npy", images)
-    script = Path(__file__).parent / "run_gluoncv.py"
     arguments = [name, str(output_stride), folder / "images.npy", folder / "outputs.npz"]
-    subprocess.run([sys.executable, script, *arguments], check=True)
+    script = [sys.executable, "-m", "tests.support.run_gluoncv"]
+    subprocess.run([*script, *arguments], check=True, cwd=REPOSITORY)
     theirs = np.load(folder / "outputs.npz")
     spec = get_spec(name, output_stride=output_stride)
     weights = draw_weights(spec)

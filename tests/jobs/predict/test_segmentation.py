@@ -16,7 +16,7 @@ from resnest.data.label_maps import Scores, confusion_matrix, pairs, read_labels
 from resnest.data.resize import resize
 from resnest.jobs.predict.segmentation import SCALES, Inference, slide, softmax, starts
 from resnest.weights.seeded import draw_weights
-from tests.segmenters import TINY
+from tests.support.segmenters import TINY
 
 
 def pixelwise(image):

@@ -8,7 +8,7 @@ from hypothesis import given
 from resnest import ResNeStSpec, get_spec, list_models
 from resnest.specs.blocks import PoolSpec, SplitAttentionSpec
 from resnest.specs.resnest import ALIASES, check_out_indices
-from tests.strategies import specs
+from tests.support.strategies import specs
 
 PARAMETERS = {
     "resnest14": 10_611_688,

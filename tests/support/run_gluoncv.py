@@ -7,7 +7,7 @@ GluonCV raises where PyTorch 2 can be imported, so this is a script of its own i
 
 import sys
 
-from without import shut_out
+from tests.support.without import shut_out
 
 shut_out("torch")
 

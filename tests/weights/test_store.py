@@ -13,7 +13,7 @@ from resnest import get_spec, list_models, weights
 from resnest.weights import check
 from resnest.weights.seeded import draw_weights
 from tests.conftest import tiny
-from tests.strategies import specs
+from tests.support.strategies import specs
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".params")
 SAME_TENSORS = {"resnest50_fast_2s1x64d": "resnest50"}

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from resnest import get_spec, list_models
 from resnest.weights.seeded import draw_weights, make_weight
 from tests.conftest import photo_like, relative, tiny
-from tests.strategies import specs
+from tests.support.strategies import specs
 
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

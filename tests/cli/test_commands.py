@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +11,8 @@ from resnest.cli import main
 from resnest.weights.fold import fold
 from resnest.weights.seeded import draw_weights
 from tests.conftest import tiny
-from tests.without import run_without
+from tests.support.paths import REPOSITORY
+from tests.support.without import run_without
 
 
 def run(*arguments):
@@ -106,7 +106,7 @@ def test_a_broken_source_leaves_the_target_alone(tmp_path):
 
 
 def test_the_script_is_the_same_command(tmp_path):
-    script = Path(__file__).parent.parent / "tools" / "convert_weights.py"
+    script = REPOSITORY / "tools" / "convert_weights.py"
     weights.save(draw_weights(tiny()), tmp_path / "a.npz")
     subprocess.run([sys.executable, script, tmp_path / "a.npz", tmp_path / "b.params"], check=True)
     assert weights.dialect_of(tmp_path / "b.params") == "gluon"

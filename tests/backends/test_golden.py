@@ -1,7 +1,6 @@
 """Against the authors' network: float64 results for the weights that `recipe.make_weight` draws."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from resnest import get_spec
 from resnest.weights.seeded import draw_weights, make_input
 from tests.conftest import relative
+from tests.support.paths import FIXTURES
 
-GOLDEN = sorted((Path(__file__).parent / "data").glob("resnest*.npz"))
+GOLDEN = sorted(FIXTURES.glob("resnest*.npz"))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

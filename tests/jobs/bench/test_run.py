@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +9,7 @@ from click.testing import CliRunner
 from resnest.cli import main
 from resnest.jobs.bench.plot import plot
 from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
+from tests.support.paths import REPOSITORY
 
 JOB = Job("resnest14", size=33, threads=1)
 
@@ -85,7 +85,7 @@ def test_a_killed_contender_is_no_riddle():
 
 
 def test_the_readme_shows_what_was_measured():
-    root = Path(__file__).parent.parent
+    root = REPOSITORY
     module = importlib.util.spec_from_file_location("run", root / "benchmarks" / "run.py")
     benchmark = importlib.util.module_from_spec(module)
     module.loader.exec_module(benchmark)

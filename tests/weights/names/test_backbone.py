@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +24,8 @@ from resnest.weights.names import backbone as naming
 from resnest.weights.names.backbone import DIALECTS, detect_dialect, get_dialect
 from resnest.weights.names.patterns import rename
 from resnest.weights.seeded import make_weight
+from tests.support.paths import FIXTURES
 
-DATA = Path(__file__).parent / "data"
 TINY = ResNeStSpec("tiny", (1, 2, 1, 1), bottleneck_width=4, stem_width=4, num_classes=3)
 
 
@@ -164,7 +163,7 @@ def test_the_command_writes_every_dialect(tmp_path, dialect):
 )
 def test_a_detectors_or_segmenters_backbone_is_complete(file, dialect, variant, heads):
     """The names and shapes are those that the toolbox's own networks have."""
-    theirs = json.loads((DATA / f"{file}_tensors.json").read_text())
+    theirs = json.loads((FIXTURES / f"{file}_tensors.json").read_text())
     found = detect_dialect(theirs)
     canonical = found.to_canonical(theirs)
     shapes = {ours: tuple(theirs[name]) for name, ours in canonical.items()}

@@ -2,13 +2,13 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resnest.specs.blocks import SplitAttentionSpec
 from tests.conftest import photo_like, relative
+from tests.support.paths import REPOSITORY
 
 
 def by_hand(x, w1, b1, w2, b2, radix, cardinality):
@@ -61,7 +61,7 @@ for shape in ((2, 48, 5, 7), (1, 256, 9, 3)):  # neither fills its tiles
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton comes with PyTorch on Linux alone")
 def test_the_triton_candidate_computes_the_weighted_sum():
-    benchmarks = Path(__file__).parent.parent / "benchmarks"
+    benchmarks = REPOSITORY / "benchmarks"
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(benchmarks)}
     subprocess.run([sys.executable, "-c", TRITON], check=True, env=environment)
 

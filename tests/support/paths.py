@@ -1,0 +1,6 @@
+"""Where things are that tests read."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+FIXTURES = REPOSITORY / "tests" / "fixtures"
