@@ -2,19 +2,4 @@
 
 dependencies = ["filelock", "huggingface_hub", "numpy", "safetensors", "torch"]
 
-from resnest.torch import (  # noqa: E402, F401  # torch.hub reads `dependencies` first, and its entry points by name
-    create_model,
-    resnest14,
-    resnest26,
-    resnest50,
-    resnest50_fast_1s1x64d,
-    resnest50_fast_1s2x40d,
-    resnest50_fast_1s4x24d,
-    resnest50_fast_2s1x64d,
-    resnest50_fast_2s2x40d,
-    resnest50_fast_4s1x64d,
-    resnest50_fast_4s2x40d,
-    resnest101,
-    resnest200,
-    resnest269,
-)
+from resnest.torch.builders import *  # noqa: E402, F403  # torch.hub reads `dependencies` first; its __all__

@@ -42,11 +42,11 @@ def jobs(names: list[str], **setting: Any) -> Iterator[Job]:
 
 
 def peers(job: Job) -> list[str]:
-    return [name for name in contenders(job, PEERS) if not name.startswith("resnest")]
+    return [name for name in contenders(job, list(PEERS)) if not name.startswith("resnest")]
 
 
 def measure(job: Job, rounds: int) -> dict[str, Any]:
-    names = contenders(job, PEERS)
+    names = contenders(job, list(PEERS))
     turns = [names]
     if job.model != IN_FULL:
         shown = {ours for ours, _ in OURS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,10 +35,6 @@ class Command(click.Command):
             raise BadInput(" ".join(str(error).split())) from error
 
 
-class Group(click.Group):
-    command_class = Command
-
-
 def make_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
@@ -46,11 +42,20 @@ def make_table(*columns: str) -> Table:
     return table
 
 
-def difference_table(rows: Iterable[Difference]) -> Table:
-    table = make_table("what", "shape", "absolute", "relative", "bound", "")
+def difference_table(rows: Sequence[Difference]) -> Table:
+    """The rows, each with the backend that it is of where there is more than one."""
+    several = len({row.backend for row in rows}) > 1
+    table = make_table("what", *(["backend"] if several else []), "shape", "absolute", "relative", "bound", "")
     for row in rows:
         verdict = "[green]same[/]" if row.within else "[red]differs[/]"
         bound, verdict = ("", "") if row.bound is None else (f"{row.bound:.0e}", verdict)
         shape = "x".join(map(str, row.shape))
-        table.add_row(row.name, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", bound, verdict)
+        figures = f"{row.absolute:.1e}", f"{row.relative:.1e}"
+        table.add_row(row.name, *([row.backend] if several else []), shape, *figures, bound, verdict)
     return table
+
+
+def exit_status(rows: Iterable[Difference]) -> None:
+    """End the command with the status of a broken bound where a difference is not within its own."""
+    if not all(row.within for row in rows):
+        raise click.exceptions.Exit(BROKEN_BOUND)

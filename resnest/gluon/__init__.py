@@ -1,22 +1,7 @@
 """ResNeSt in MXNet Gluon."""
 
-from resnest.gluon.builders import (
-    create_model,
-    get_model,
-    resnest14,
-    resnest26,
-    resnest50,
-    resnest50_fast_1s1x64d,
-    resnest50_fast_1s2x40d,
-    resnest50_fast_1s4x24d,
-    resnest50_fast_2s1x64d,
-    resnest50_fast_2s2x40d,
-    resnest50_fast_4s1x64d,
-    resnest50_fast_4s2x40d,
-    resnest101,
-    resnest200,
-    resnest269,
-)
+from resnest.gluon import builders
+from resnest.gluon.builders import *  # noqa: F403  # its __all__: create_model and one builder for each variant
 from resnest.gluon.deploy import optimize
 from resnest.gluon.layers.dropblock import DropBlock, DropBlockScheduler
 from resnest.gluon.layers.splat import SplitAttention
@@ -32,23 +17,9 @@ __all__ = [
     "ResNeStFeatures",
     "Segmenter",
     "SplitAttention",
-    "create_model",
     "create_segmenter",
-    "get_model",
     "get_weights",
     "load_weights",
     "optimize",
-    "resnest14",
-    "resnest26",
-    "resnest50",
-    "resnest50_fast_1s1x64d",
-    "resnest50_fast_1s2x40d",
-    "resnest50_fast_1s4x24d",
-    "resnest50_fast_2s1x64d",
-    "resnest50_fast_2s2x40d",
-    "resnest50_fast_4s1x64d",
-    "resnest50_fast_4s2x40d",
-    "resnest101",
-    "resnest200",
-    "resnest269",
 ]
+__all__ += builders.__all__

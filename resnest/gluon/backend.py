@@ -1,37 +1,45 @@
-"""What a network computes from given weights, in MXNet Gluon, as NumPy arrays: one side of `resnest.jobs.parity`."""
+"""What the registry of backends asks of MXNet Gluon: networks behind NumPy arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resnest.backends.registry import Backend, Predict, Step
 from resnest.gluon._mxnet import mx
-from resnest.gluon.networks.resnest import ResNeSt
-from resnest.gluon.networks.segmentation import Segmenter
+from resnest.gluon.deploy import optimize
+from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 
-Spec = ResNeStSpec | SegmentationSpec
+if TYPE_CHECKING:  # mypy holds this module against what is asked of it
+    from resnest.gluon import backend
+
+    _: Backend = backend
+
+UNBIASED = False
 
 
-def run_stages(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
-    model = _model(spec, weights, images)
+    model = build(spec, weights)
+    model.cast(images.dtype)
     x = mx.nd.array(images, dtype=images.dtype)
     return [stage.asnumpy() for stage in [*model.forward_stages(x), model(x)]]
 
 
 def run_training_step(
-    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
+    spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step.
 
     A label is its image's, for a segmentation network that of all pixels.
     """
-    model = _model(spec, weights, images)
+    model = build(spec, weights)
+    model.cast(images.dtype)
     with mx.autograd.record():
         output = model(mx.nd.array(images, dtype=images.dtype))
         loss = sum(weight * cross_entropy(logits, labels) for weight, logits in weighted(output))
@@ -55,8 +63,60 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
     return loss(logits, mx.nd.array(target, dtype=logits.dtype)).mean()
 
 
-def _model(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> Any:
-    model = Segmenter(spec) if isinstance(spec, SegmentationSpec) else ResNeSt(spec)
-    load_weights(model, weights)
-    model.cast(images.dtype)
+def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+    """A function from (N, C, H, W) to logits at that size, computed on `device` ("cpu", "gpu:0", ...)."""
+    kind, _, number = device.partition(":")
+    ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0))
+    model = build(spec, weights, ctx)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return model.predict(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()
+
+    return predict
+
+
+def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:
+    """A step of a freshly drawn network on `images`, in one of the registry's forms.
+
+    MXNet took its number of threads from the environment when it was imported.
+    """
+    model = NETWORKS[type(spec)](spec)
+    model.initialize()
+    return step_of(model, form, images, train=train)
+
+
+def step_of(model: Any, form: str, images: np.ndarray, *, train: bool) -> Step:
+    """A step of any Gluon classifier; the words in `form` say how it is made fast."""
+    x = mx.nd.array(images)
+    if "deploy" in form:
+        model = model.deploy()
+    if "optimized" in form:
+        model = optimize(model, x)
+    else:
+        model.hybridize(static_alloc=True, static_shape=True)
+    if train:
+        return training_step(model, x)
+    return lambda: model(x).wait_to_read()
+
+
+def training_step(model: Any, x: Any) -> Step:
+    """Forward, backward and SGD with momentum, on the same images each time."""
+    cross_entropy = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = mx.gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": 0.01, "momentum": 0.9})
+    labels = mx.nd.arange(len(x)) % 1000
+
+    def step() -> None:
+        with mx.autograd.record():
+            loss = cross_entropy(model(x), labels)
+        loss.backward()
+        trainer.step(len(x))
+        mx.nd.waitall()
+
+    return step
+
+
+def build(spec: Network, weights: Mapping[str, np.ndarray], ctx: Any = None) -> Any:
+    """The network `spec` with canonical `weights`, on the context `ctx`."""
+    model = NETWORKS[type(spec)](spec)
+    load_weights(model, weights, ctx=ctx)
     return model

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from resnest.backends.builders import builders, keywords_of
 from resnest.backends.choose import choose
 from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
 from resnest.gluon.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.gluon.networks.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
 from resnest.specs.arguments import unexpected
-from resnest.specs.resnest import get_spec
-from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS
+from resnest.specs.networks import find
+from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.segmentation.network import SegmentationSpec
+
+__all__ = [
+    "create_model",
+    "get_model",
+    "resnest14",
+    "resnest26",
+    "resnest50",
+    "resnest50_fast_1s1x64d",
+    "resnest50_fast_1s2x40d",
+    "resnest50_fast_1s4x24d",
+    "resnest50_fast_2s1x64d",
+    "resnest50_fast_2s2x40d",
+    "resnest50_fast_4s1x64d",
+    "resnest50_fast_4s2x40d",
+    "resnest101",
+    "resnest200",
+    "resnest269",
+]
 
 OPTIONS = (
     "norm_layer",
@@ -33,6 +53,7 @@ ELSEWHERE = TIMM | {"device": "ctx"}
 def create_model(
     name: str,
     *,
+    classes: int | None = None,
     pretrained: bool | str = False,
     root: str | os.PathLike | None = None,
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
@@ -49,20 +70,32 @@ def create_model(
 
     `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
     4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
-    of `ResNeSt`; Gluon's `classes` and the authors' `dilated` and `dilation` work too.
+    of `ResNeSt`; the authors' `dilated` and `dilation` work too. `classes` is Gluon's word for `num_classes`.
 
     The name of a published segmentation network gives that, as `create_segmenter` builds it.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
-    if "classes" in changes:
-        changes["num_classes"] = changes.pop("classes")
-    if name in SEGMENTATION_VARIANTS:
-        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-        refused = {word: value for word, value in words.items() if value}
-        segmenter: Any = create_segmenter(name, weights=weights, ctx=ctx, **changes, **refused)
-        return segmenter
+    if classes is not None:
+        changes["num_classes"] = classes
+    words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+    given = {word: value for word, value in words.items() if value}
+    return CREATORS[type(find(name))](name, weights=weights, ctx=ctx, **given, **changes)
+
+
+def create_classifier(
+    name: str,
+    *,
+    pretrained: bool | str = False,
+    root: str | os.PathLike | None = None,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    ctx: Any = None,
+    **changes: Any,
+) -> ResNeSt:
+    """The classifier or backbone called `name`: see `create_model`."""
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
@@ -76,6 +109,11 @@ def create_model(
     return model
 
 
+CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: create_classifier, SegmentationSpec: create_segmenter}
+"""Kind of spec -> the function that builds such a network by name."""
+
+
+@keywords_of(create_model)
 def get_model(name: str, **kwargs: Any) -> ResNeSt:
     """The model called `name`, as Gluon's model zoo spells it: `create_model` with Gluon's own `classes`."""
     if "num_classes" in kwargs:
@@ -83,66 +121,18 @@ def get_model(name: str, **kwargs: Any) -> ResNeSt:
     return create_model(name, **kwargs)
 
 
-def resnest14(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-14."""
-    return get_model("resnest14", **kwargs)
+published = builders(get_model)
 
-
-def resnest26(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-26."""
-    return get_model("resnest26", **kwargs)
-
-
-def resnest50(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50."""
-    return get_model("resnest50", **kwargs)
-
-
-def resnest101(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-101."""
-    return get_model("resnest101", **kwargs)
-
-
-def resnest200(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-200."""
-    return get_model("resnest200", **kwargs)
-
-
-def resnest269(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-269."""
-    return get_model("resnest269", **kwargs)
-
-
-def resnest50_fast_1s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 1, bottleneck width 64."""
-    return get_model("resnest50_fast_1s1x64d", **kwargs)
-
-
-def resnest50_fast_2s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 2, cardinality 1, bottleneck width 64."""
-    return get_model("resnest50_fast_2s1x64d", **kwargs)
-
-
-def resnest50_fast_4s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 4, cardinality 1, bottleneck width 64."""
-    return get_model("resnest50_fast_4s1x64d", **kwargs)
-
-
-def resnest50_fast_1s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 2, bottleneck width 40."""
-    return get_model("resnest50_fast_1s2x40d", **kwargs)
-
-
-def resnest50_fast_2s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 2, cardinality 2, bottleneck width 40."""
-    return get_model("resnest50_fast_2s2x40d", **kwargs)
-
-
-def resnest50_fast_4s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 4, cardinality 2, bottleneck width 40."""
-    return get_model("resnest50_fast_4s2x40d", **kwargs)
-
-
-def resnest50_fast_1s4x24d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 4, bottleneck width 24."""
-    return get_model("resnest50_fast_1s4x24d", **kwargs)
+resnest14 = published("resnest14")
+resnest26 = published("resnest26")
+resnest50 = published("resnest50")
+resnest101 = published("resnest101")
+resnest200 = published("resnest200")
+resnest269 = published("resnest269")
+resnest50_fast_1s1x64d = published("resnest50_fast_1s1x64d")
+resnest50_fast_2s1x64d = published("resnest50_fast_2s1x64d")
+resnest50_fast_4s1x64d = published("resnest50_fast_4s1x64d")
+resnest50_fast_1s2x40d = published("resnest50_fast_1s2x40d")
+resnest50_fast_2s2x40d = published("resnest50_fast_2s2x40d")
+resnest50_fast_4s2x40d = published("resnest50_fast_4s2x40d")
+resnest50_fast_1s4x24d = published("resnest50_fast_1s4x24d")

@@ -1,23 +1,26 @@
-"""The same weights and the same image in both backends: how far apart are they?"""
+"""The same weights and the same image in every backend: how far apart are they?
+
+The first backend that is asked is what the others are compared with.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from resnest import weights as weight_files
+from resnest.backends import registry
 from resnest.data.photos import load_image
 from resnest.specs.blocks import NORM_MOMENTUM
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
-from resnest.weights.names.backbone import MXNET_DIALECTS
+from resnest.weights.fold import in_form_of
+from resnest.weights.seeded import draw_weights
 
 DTYPES = ("float32", "float64")
 
@@ -31,10 +34,8 @@ ReLU in one backend and not in the other, and its whole gradient comes or goes w
 STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 """MXNet keeps the momentum of a batch norm in float32, in any dtype."""
 
-SEGMENTATION_BOUND = {"float64": 1e-12, "float32": 5e-6}
-"""The same of a segmentation network's logits, which come out of longer sums."""
-
-Spec = ResNeStSpec | SegmentationSpec
+LOGITS_BOUND: dict[type, dict[str, float]] = {SegmentationSpec: {"float64": 1e-12, "float32": 5e-6}}
+"""The same of the logits of networks whose logits come out of longer sums."""
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""
@@ -44,7 +45,8 @@ Progress = Callable[[str], None]
 class Difference:
     """How far apart two arrays are: `absolute` is max |a - b|, `relative` that over the size `max |b|`.
 
-    Without a `bound` the difference is shown and not judged.
+    `backend` is the title of the one that was compared with the first. Without a `bound` the
+    difference is shown and not judged.
     """
 
     name: str
@@ -52,85 +54,128 @@ class Difference:
     absolute: float
     relative: float
     bound: float | None
+    backend: str = ""
 
     @property
     def within(self) -> bool:
         return self.bound is None or self.relative <= self.bound  # False for NaN, as it should be
 
 
-def difference(name: str, a: np.ndarray, b: np.ndarray, bound: float | None, scale: float | None = None) -> Difference:
+def difference(
+    name: str, a: np.ndarray, b: np.ndarray, bound: float | None, scale: float | None = None, backend: str = ""
+) -> Difference:
     """The difference of two arrays of one shape, relative to `scale` or else to `max |b|`."""
     if a.shape != b.shape:
         raise ValueError(f"{name} is {a.shape} in one backend and {b.shape} in the other")
     absolute = float(np.max(np.abs(a - b), initial=0.0))
     size = float(np.max(np.abs(b), initial=0.0)) if scale is None else scale
-    return Difference(name, b.shape, absolute, absolute / size if size else absolute, bound)
+    return Difference(name, b.shape, absolute, absolute / size if size else absolute, bound, backend)
+
+
+def open_network(
+    spec: Network, weights: str | os.PathLike | None, deploy: bool | None = None
+) -> tuple[Network, dict[str, np.ndarray]]:
+    """The network `spec` with the weights in a file, for as many classes and channels as they have; drawn without one.
+
+    `deploy` says whether it is to be the deploy form; None leaves it in the form that the weights have. Raises
+    ValueError for the deploy form of a network that has none, and for weights that are not the network's.
+    """
+    tensors = draw_weights(spec) if weights is None else weight_files.load(weights)
+    found: Any = weight_files.recognise({tensor: array.shape for tensor, array in tensors.items()})
+    spec = spec.fitted(found)
+    if deploy is not None:
+        spec = spec.in_form(deploy)
+    return spec, in_form_of(spec, tensors)
+
+
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """The images (N, C, H, W) with another number of `channels`, the ones that there are repeated in turn."""
+    return np.ascontiguousarray(images[:, np.arange(channels) % images.shape[1]])
 
 
 def compare_stages(
-    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
+    spec: Network,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    progress: Progress = lambda _: None,
+    backends: Sequence[str] | None = None,
 ) -> list[Difference]:
-    """PyTorch against Gluon at the stem, at each stage and at the logits, for (N, C, H, W) images of either dtype."""
+    """The `backends` (all of them) at the stem, each stage and the logits, for (N, C, H, W) images of either dtype."""
     spec.check_size(*images.shape[2:])
-    torch, gluon = backends()
-    progress("PyTorch")
-    ours = torch.run_stages(spec, weights, images)
-    progress("MXNet Gluon")
-    theirs = gluon.run_stages(spec, weights, images)
-    names = ["stem", *(f"layer{stage}" for stage in range(1, len(ours) - 1)), "logits"]
     dtype = images.dtype.name
-    bounds = [STAGE_BOUND[dtype]] * (len(names) - 1) + [_logits_bound(spec, dtype)]
-    return [difference(*row) for row in zip(names, ours, theirs, bounds, strict=True)]
+    first: list[np.ndarray] = []
+    rows: list[Difference] = []
+    for title, backend in _loaded(backends):
+        progress(title)
+        stages = backend.run_stages(spec, weights, images)
+        first = first or stages
+        names = ["stem", *(f"layer{stage}" for stage in range(1, len(stages) - 1)), "logits"]
+        bounds = [STAGE_BOUND[dtype]] * (len(names) - 1) + [_logits_bound(spec, dtype)]
+        if stages is not first:
+            rows += [difference(*row, backend=title) for row in zip(names, first, stages, bounds, strict=True)]
+    return rows
 
 
-def _logits_bound(spec: Spec, dtype: str) -> float:
-    return (SEGMENTATION_BOUND if isinstance(spec, SegmentationSpec) else STAGE_BOUND)[dtype]
+def _logits_bound(spec: Network, dtype: str) -> float:
+    return LOGITS_BOUND.get(type(spec), STAGE_BOUND)[dtype]
 
 
 def compare_training(
-    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, progress: Progress = lambda _: None
+    spec: Network,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    progress: Progress = lambda _: None,
+    backends: Sequence[str] | None = None,
 ) -> list[Difference]:
-    """PyTorch against Gluon in one training step: the loss, every gradient, every running statistic.
+    """The `backends` in one training step: the loss, every gradient, every running statistic.
 
-    Segmentation heads drop nothing here: no two frameworks draw the same random numbers.
-    A gradient's difference is relative to the largest gradient of its tensor; that of a bias
-    before a batch norm, which is zero but for rounding, to the largest of its convolution.
+    Nothing is dropped here: no two frameworks draw the same random numbers. A gradient's
+    difference is relative to the largest gradient of its tensor; that of a bias before a batch
+    norm, which is zero but for rounding, to the largest of its convolution.
     """
     spec.check_size(*images.shape[2:])
-    if isinstance(spec, SegmentationSpec):
-        spec = dataclasses.replace(spec, dropout=0.0)
+    spec = spec.without_dropout()
     labels = np.arange(len(images)) % spec.num_classes
-    torch, gluon = backends()
-    progress("PyTorch, one training step")
-    loss, gradients, statistics = torch.run_training_step(spec, weights, images, labels)
-    progress("MXNet Gluon, one training step")
-    gluon_loss, gluon_gradients, gluon_statistics = gluon.run_training_step(spec, weights, images, labels)
-    gluon_statistics = _unbiased(spec, weights, gluon_statistics, images.shape)
-    dtype = images.dtype.name
+    first: _TrainingStep | None = None
+    rows: list[Difference] = []
+    for title, backend in _loaded(backends):
+        progress(f"{title}, one training step")
+        loss, gradients, statistics = backend.run_training_step(spec, weights, images, labels)
+        if not backend.UNBIASED:
+            statistics = _unbiased(spec, weights, statistics, images.shape)
+        step = loss, gradients, statistics
+        if first is None:
+            first = step
+        else:
+            rows += [dataclasses.replace(row, backend=title) for row in _compare_steps(spec, first, step)]
+    return rows
+
+
+_TrainingStep = tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+def _compare_steps(spec: Network, a: _TrainingStep, b: _TrainingStep) -> list[Difference]:
+    (loss, gradients, statistics), (other_loss, other_gradients, other_statistics) = a, b
+    dtype = next(iter(other_gradients.values())).dtype.name
     idle = {f"{layer.name}.bias": f"{layer.name}.weight" for layer in spec.layers() if layer.conv.bias and layer.norm}
-    rows = [difference("loss", np.array(loss), np.array(gluon_loss), STAGE_BOUND[dtype])]
-    for name, gradient in gluon_gradients.items():
-        scale = float(np.abs(gluon_gradients[idle[name]]).max()) if name in idle else None
+    rows = [difference("loss", np.array(loss), np.array(other_loss), STAGE_BOUND[dtype])]
+    for name, gradient in other_gradients.items():
+        scale = float(np.abs(other_gradients[idle[name]]).max()) if name in idle else None
         rows.append(difference(f"gradient of {name}", gradients[name], gradient, GRADIENT_BOUND[dtype], scale))
-    for name, statistic in gluon_statistics.items():
+    for name, statistic in other_statistics.items():
         rows.append(difference(name, statistics[name], statistic, STATISTICS_BOUND[dtype]))
     return rows
 
 
 def _unbiased(
-    spec: Spec, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], shape: tuple[int, ...]
+    spec: Network, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """MXNet's running statistics as PyTorch keeps them: with the unbiased estimate of the batch's variance."""
+    """Running statistics of the biased estimate of a batch's variance, as the unbiased one would have left them."""
     images, _, height, width = shape
-    cost = spec.cost(height, width)
-    norms = {layer.name: layer.shape for layer in cost.layers if layer.kind == "norm"}
-    if isinstance(spec, SegmentationSpec) and spec.auxiliary_head is not None:  # it runs in training only
-        layers = spec.auxiliary_head.layers("auxiliary_head")
-        norms |= {layer.norm: cost.stages["layer3"] for layer in layers if layer.norm}
     brought = dict(after)
-    for norm, (_, *pixels) in norms.items():
+    for norm, pixels in spec.norm_pixels(height, width).items():
         name = f"{norm}.running_var"
-        values = images * prod(pixels)  # per channel in this batch
+        values = images * pixels  # per channel in this batch
         kept = (1 - NORM_MOMENTUM) * before[name].astype(after[name].dtype)
         brought[name] = kept + (after[name] - kept) * values / (values - 1)
     return brought
@@ -151,20 +196,20 @@ def verify_conversion(
     source: str | os.PathLike, target: str | os.PathLike, *, backbone: bool = False, size: int = 128
 ) -> Difference:
     """Logits of two files of the same network on a photo, each in the framework whose names it has."""
-    image = load_image(None, size)
     logits = []
     for path in (source, target):
         weights = weight_files.load(path, backbone=backbone)
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
-        framework = "gluon" if weight_files.dialect_of(path) in MXNET_DIALECTS else "torch"
-        backend = importlib.import_module(f"resnest.{framework}.backend")
-        logits.append(backend.run_stages(spec, weights, np.resize(image, (1, spec.in_channels, size, size)))[-1])
+        backend = registry.load(registry.speaker_of(weight_files.dialect_of(path)))
+        logits.append(backend.run_stages(spec, weights, with_channels(load_image(None, size), spec.in_channels))[-1])
     return difference("logits", logits[1], logits[0], _logits_bound(spec, "float32"))
 
 
-def backends() -> tuple[ModuleType, ModuleType]:
-    """The PyTorch and the Gluon side; ImportError, saying what to install, where one is missing."""
-    import resnest.gluon.backend
-    import resnest.torch.backend
+def titles(backends: Sequence[str] | None = None) -> list[str]:
+    """What the `backends` are called, the one that the others are compared with first."""
+    return [registry.row(name).title for name in backends or registry.BACKENDS]
 
-    return resnest.torch.backend, resnest.gluon.backend
+
+def _loaded(backends: Sequence[str] | None) -> list[tuple[str, registry.Backend]]:
+    """All of them before any is run: ImportError, saying what to install, where one is missing."""
+    return [(registry.row(name).title, registry.load(name)) for name in backends or registry.BACKENDS]

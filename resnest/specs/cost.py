@@ -71,6 +71,11 @@ class Cost:
         return self._total("norm", "outputs")
 
     @property
+    def norm_pixels(self) -> dict[str, int]:
+        """Name of each batch norm -> the pixels of one image that it sees."""
+        return {layer.name: prod(layer.size) for layer in self.layers if layer.kind == "norm"}
+
+    @property
     def pool_outputs(self) -> int:
         return self._total("pool", "outputs")
 

@@ -228,6 +228,27 @@ class ResNeStSpec:
             layers.append(LayerCost("fc", "linear", (self.num_classes,), channels, macs=channels * self.num_classes))
         return Cost(*image, trained_parameters(self.tensors()), stages, tuple(layers))
 
+    def norm_pixels(self, height: int, width: int) -> dict[str, int]:
+        """Name of each batch norm -> the pixels of one image that it sees in training."""
+        return self.cost(height, width).norm_pixels
+
+    def at_stride(self, output_stride: int) -> ResNeStSpec:
+        """The same network at another output stride."""
+        return dataclasses.replace(self, output_stride=output_stride)
+
+    def in_form(self, deploy: bool) -> ResNeStSpec:
+        """The same network with its batch norms folded, or not."""
+        return dataclasses.replace(self, deploy=deploy)
+
+    def fitted(self, found: ResNeStSpec) -> ResNeStSpec:
+        """The same network for as many classes and input channels as `found`, and in its form."""
+        alike = {field: getattr(found, field) for field in ("num_classes", "in_channels", "deploy")}
+        return dataclasses.replace(self, **alike)
+
+    def without_dropout(self) -> ResNeStSpec:
+        """The same network, dropping nothing in training: dropout is no part of this spec."""
+        return self
+
 
 # Stride and dilation of stages 1 to 4, by output stride.
 _STAGE_STRIDES = {

@@ -1,39 +1,45 @@
-"""What a network computes from given weights, in PyTorch, as NumPy arrays: one side of `resnest.jobs.parity`."""
+"""What the registry of backends asks of PyTorch: networks behind NumPy arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from resnest.specs.resnest import ResNeStSpec
+from resnest.backends.registry import Backend, Predict, Step
+from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
-from resnest.torch.networks.resnest import ResNeSt
-from resnest.torch.networks.segmentation import Segmenter
+from resnest.torch.deploy import optimize
+from resnest.torch.networks.table import NETWORKS
 from resnest.torch.weights import canonical_names, get_weights, load_weights
 
-Spec = ResNeStSpec | SegmentationSpec
+if TYPE_CHECKING:  # mypy holds this module against what is asked of it
+    from resnest.torch import backend
+
+    _: Backend = backend
+
+UNBIASED = True
 
 
-def run_stages(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
-    model = _model(spec, weights, images).eval()
+    model = build(spec, weights).to(torch.from_numpy(images).dtype).eval()
     x = torch.from_numpy(images)
     with torch.inference_mode():
         return [stage.numpy() for stage in [*model.forward_stages(x), model(x)]]
 
 
 def run_training_step(
-    spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
+    spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step.
 
     A label is its image's, for a segmentation network that of all pixels.
     """
-    model = _model(spec, weights, images).train()
+    model = build(spec, weights).to(torch.from_numpy(images).dtype).train()
     output = model(torch.from_numpy(images))
     loss = torch.stack([weight * cross_entropy(logits, labels) for weight, logits in weighted(output)]).sum()
     loss.backward()
@@ -54,8 +60,83 @@ def cross_entropy(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     return F.cross_entropy(logits, target.expand(-1, *logits.shape[2:]))
 
 
-def _model(spec: Spec, weights: Mapping[str, np.ndarray], images: np.ndarray) -> Any:
+def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+    """A function from (N, C, H, W) to logits at that size, computed on `device` ("cpu", "cuda:0", ...)."""
+    model = build(spec, weights).eval().to(device)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return model.predict(torch.from_numpy(images).to(device)).cpu().numpy()
+
+    return predict
+
+
+def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:
+    """A step of a freshly drawn network on `images`, in one of the registry's forms."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return step_of(NETWORKS[type(spec)](spec), form, images, train=train)
+
+
+def step_of(model: Any, form: str, images: np.ndarray, *, train: bool) -> Step:
+    """A step of any PyTorch classifier; the words in `form` say in which memory layout and how made fast."""
+    layout = torch.contiguous_format if "nchw" in form else torch.channels_last
+    x = torch.from_numpy(images).to(memory_format=layout)
+    model = model.to(memory_format=layout)
+    if train:
+        return training_step(model.train(), x)
+    model.eval()
+    if "deploy" in form or "convolutions" in form:
+        model = model.deploy().to(memory_format=layout)
+    if "optimized" in form:
+        model = optimize(model, x)
+    if "compiled" in form:
+        model = torch.compile(model, options={"freezing": True})
+    if "convolutions" in form:
+        model = convolutions_alone(model, x)
+
+    def step() -> None:
+        with torch.no_grad():  # frozen weights need it, and torch.compile does not freeze in inference mode
+            model(x)
+
+    return step
+
+
+def training_step(model: Any, x: torch.Tensor) -> Step:
+    """Forward, backward and SGD with momentum, on the same images each time."""
+    labels = torch.arange(len(x)) % 1000
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def convolutions_alone(model: Any, x: torch.Tensor) -> Callable[[torch.Tensor], None]:
+    """Every convolution of `model` on the input that it gets there, and nothing else."""
+    calls: list[tuple[Any, torch.Tensor]] = []
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    hooks = [
+        module.register_forward_pre_hook(lambda module, inputs: calls.append((module, inputs[0].clone())))
+        for module in convolutions
+    ]
+    with torch.no_grad():
+        model(x)
+    for hook in hooks:
+        hook.remove()
+
+    def run(_: torch.Tensor) -> None:
+        for convolution, inputs in calls:
+            convolution(inputs)
+
+    return run
+
+
+def build(spec: Network, weights: Mapping[str, np.ndarray]) -> Any:
+    """The network `spec` with canonical `weights`."""
     with torch.device("meta"):
-        model = Segmenter(spec) if isinstance(spec, SegmentationSpec) else ResNeSt(spec)
+        model = NETWORKS[type(spec)](spec)
     load_weights(model, weights)
-    return model.to(torch.from_numpy(images).dtype)
+    return model

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from resnest.backends.builders import builders
 from resnest.backends.choose import choose
 from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
-from resnest.specs.resnest import get_spec
-from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS
+from resnest.specs.networks import find
+from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.torch.networks.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
+
+__all__ = [
+    "create_model",
+    "resnest14",
+    "resnest26",
+    "resnest50",
+    "resnest50_fast_1s1x64d",
+    "resnest50_fast_1s2x40d",
+    "resnest50_fast_1s4x24d",
+    "resnest50_fast_2s1x64d",
+    "resnest50_fast_2s2x40d",
+    "resnest50_fast_4s1x64d",
+    "resnest50_fast_4s2x40d",
+    "resnest101",
+    "resnest200",
+    "resnest269",
+]
 
 OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma")
 
@@ -53,11 +72,22 @@ def create_model(
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
-    if name in SEGMENTATION_VARIANTS:
-        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-        refused = {word: value for word, value in words.items() if value}
-        segmenter: Any = create_segmenter(name, weights=weights, **changes, **refused)
-        return segmenter
+    words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+    given = {word: value for word, value in words.items() if value}
+    return CREATORS[type(find(name))](name, weights=weights, **given, **changes)
+
+
+def create_classifier(
+    name: str,
+    *,
+    pretrained: bool | str = False,
+    root: str | os.PathLike | None = None,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    **changes: Any,
+) -> ResNeSt:
+    """The classifier or backbone called `name`: see `create_model`."""
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
@@ -71,66 +101,22 @@ def create_model(
     return model
 
 
-def resnest14(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-14."""
-    return create_model("resnest14", **kwargs)
+CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: create_classifier, SegmentationSpec: create_segmenter}
+"""Kind of spec -> the function that builds such a network by name."""
 
 
-def resnest26(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-26."""
-    return create_model("resnest26", **kwargs)
+published = builders(create_model)
 
-
-def resnest50(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50."""
-    return create_model("resnest50", **kwargs)
-
-
-def resnest101(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-101."""
-    return create_model("resnest101", **kwargs)
-
-
-def resnest200(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-200."""
-    return create_model("resnest200", **kwargs)
-
-
-def resnest269(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-269."""
-    return create_model("resnest269", **kwargs)
-
-
-def resnest50_fast_1s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 1, bottleneck width 64."""
-    return create_model("resnest50_fast_1s1x64d", **kwargs)
-
-
-def resnest50_fast_2s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 2, cardinality 1, bottleneck width 64."""
-    return create_model("resnest50_fast_2s1x64d", **kwargs)
-
-
-def resnest50_fast_4s1x64d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 4, cardinality 1, bottleneck width 64."""
-    return create_model("resnest50_fast_4s1x64d", **kwargs)
-
-
-def resnest50_fast_1s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 2, bottleneck width 40."""
-    return create_model("resnest50_fast_1s2x40d", **kwargs)
-
-
-def resnest50_fast_2s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 2, cardinality 2, bottleneck width 40."""
-    return create_model("resnest50_fast_2s2x40d", **kwargs)
-
-
-def resnest50_fast_4s2x40d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 4, cardinality 2, bottleneck width 40."""
-    return create_model("resnest50_fast_4s2x40d", **kwargs)
-
-
-def resnest50_fast_1s4x24d(**kwargs: Any) -> ResNeSt:
-    """ResNeSt-50-fast: radix 1, cardinality 4, bottleneck width 24."""
-    return create_model("resnest50_fast_1s4x24d", **kwargs)
+resnest14 = published("resnest14")
+resnest26 = published("resnest26")
+resnest50 = published("resnest50")
+resnest101 = published("resnest101")
+resnest200 = published("resnest200")
+resnest269 = published("resnest269")
+resnest50_fast_1s1x64d = published("resnest50_fast_1s1x64d")
+resnest50_fast_2s1x64d = published("resnest50_fast_2s1x64d")
+resnest50_fast_4s1x64d = published("resnest50_fast_4s1x64d")
+resnest50_fast_1s2x40d = published("resnest50_fast_1s2x40d")
+resnest50_fast_2s2x40d = published("resnest50_fast_2s2x40d")
+resnest50_fast_4s2x40d = published("resnest50_fast_4s2x40d")
+resnest50_fast_1s4x24d = published("resnest50_fast_1s4x24d")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[st
     return _fold(weights, spec, eps)
 
 
-def in_form_of(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
+def in_form_of(spec: Any, weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
     """`weights` as a network of this `spec` takes them: folded where it is a deploy form.
 
     Raises ValueError for folded weights where it is not, because nothing unfolds them.

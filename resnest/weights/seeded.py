@@ -10,11 +10,10 @@ import zlib
 
 import numpy as np
 
-from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.networks import Network
 
 
-def draw_weights(spec: ResNeStSpec | SegmentationSpec) -> dict[str, np.ndarray]:
+def draw_weights(spec: Network) -> dict[str, np.ndarray]:
     """Float32 weights of the network `spec`: canonical name -> array, in checkpoint order."""
     return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 

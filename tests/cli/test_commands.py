@@ -67,7 +67,7 @@ def test_the_module_runs_as_the_command():
         (["convert", "a.params", "b.bin"], "b.bin has no suffix of a weight file"),
         (["parity", "resnest51"], "no model called 'resnest51'"),
         (["parity", "resnest50", "--size", "8"], "8x8 pixels is too small"),
-        (["parity", "fcn_resnest101_voc", "--deploy"], "--deploy goes with a classifier"),
+        (["parity", "fcn_resnest101_voc", "--deploy"], "the deploy form goes with a classifier"),
         (["parity", "resnest50", "--image", "nowhere.jpg"], "no photo nowhere.jpg"),
         (["parity", "resnest50", "--weights", "nowhere.npz"], "no weight file nowhere.npz"),
     ],

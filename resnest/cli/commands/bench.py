@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from resnest.cli.terminal import Command, console, errors, make_table
-from resnest.jobs.bench.run import FLOOR
-from resnest.specs.resnest import get_spec
+from resnest.specs import get_spec
 
 
-@click.command(cls=Command)
+@click.command("bench", cls=Command)
 @click.argument("names", nargs=-1)
 @click.option("--batch", type=int, default=1, show_default=True, help="Images at once.")
 @click.option("--size", type=int, default=224, show_default=True, help="Side of the images in pixels.")
@@ -31,7 +30,7 @@ from resnest.specs.resnest import get_spec
 @click.option("--rounds", type=int, default=15, show_default=True, help="How often the contenders take turns.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all times here.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw the medians here (.svg, .png).")
-def bench(
+def command(
     names: tuple[str, ...],
     batch: int,
     size: int,
@@ -67,13 +66,16 @@ def bench(
 
 
 def _print(report: dict[str, Any]) -> None:
+    from resnest.jobs.bench.run import FLOOR
+
     job = report["job"]
     kind = "training step" if job["train"] else "prediction"
     console.print(f"[bold]{job['model']}[/], {kind}, {job['batch']} x {job['size']} x {job['size']} pixels")
     table = make_table("contender", "median", "spread", "images/s", "memory", "/ floor", "/ peer", "/ compiled")
     for result in report["results"]:
         ratios = {peer: f"{ratio:.2f}" for peer, ratio in result["ratios"].items()}
-        floor, compiled = ratios.pop(FLOOR, ""), ratios.pop("timm compiled", "")
+        floor = ratios.pop(FLOOR, "")
+        compiled = next((ratios.pop(peer) for peer in [*ratios] if peer.endswith(" compiled")), "")
         table.add_row(
             result["contender"],
             f"{1e3 * result['median']:.1f} ms",

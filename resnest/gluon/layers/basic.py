@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,3 +72,10 @@ def avg_pool2d(pool: PoolSpec | None) -> Any:
 
 def max_pool2d(pool: PoolSpec) -> Any:
     return nn.MaxPool2D(pool.kernel_size, strides=pool.stride, padding=pool.padding)
+
+
+def sequential(blocks: Sequence[Any]) -> Any:
+    """The blocks one after the other."""
+    sequence = nn.HybridSequential()
+    sequence.add(*blocks)
+    return sequence

@@ -19,6 +19,7 @@ from resnest.gluon.layers.basic import (
     max_pool2d,
     nn,
     norm_after,
+    sequential,
 )
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.layers.splat import SplitAttention
@@ -211,9 +212,3 @@ def classifier(spec: ResNeStSpec) -> Any:
         return Identity()
     channels = spec.feature_channels[-1]
     return nn.Dense(spec.num_classes, in_units=channels, weight_initializer=mx.init.Uniform(channels**-0.5))
-
-
-def sequential(blocks: Sequence[Any]) -> Any:
-    sequence = nn.HybridSequential()
-    sequence.add(*blocks)
-    return sequence

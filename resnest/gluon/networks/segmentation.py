@@ -1,100 +1,21 @@
-"""Semantic segmentation on ResNeSt in MXNet Gluon, leaf to root: units, heads, network."""
+"""Semantic segmentation on ResNeSt in MXNet Gluon, leaf to root: heads, network."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from resnest.data.resize import bilinear_matrix
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn
-from resnest.gluon.networks.resnest import ResNeStFeatures, sequential
+from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, sequential
+from resnest.gluon.layers.units import pooled_unit, resize_like, unit
+from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import load_weights
-from resnest.specs.blocks import ConvSpec
-from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
+from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
-
-
-class ConvInParts(nn.Conv2D):
-    """A convolution, added up over parts of its input channels: see `resnest.specs.blocks.LONGEST_SUM`."""
-
-    def __init__(self, *args: Any, parts: int, in_channels: int, **kwargs: Any):
-        super().__init__(*args, in_channels=in_channels, **kwargs)
-        size = -(-in_channels // parts)
-        self.bounds = [(begin, min(begin + size, in_channels)) for begin in range(0, in_channels, size)]
-
-    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
-        sums = [
-            F.Convolution(
-                F.slice_axis(x, axis=1, begin=begin, end=end),
-                F.slice_axis(weight, axis=1, begin=begin, end=end),
-                **self._kwargs,
-            )
-            for begin, end in self.bounds
-        ]
-        return F.add_n(*sums)
-
-
-class ConvUnit(mx.gluon.HybridBlock):
-    """A convolution, a norm and a ReLU."""
-
-    def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
-        super().__init__(**kwargs)
-        with self.name_scope():
-            self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
-            self.bn = norm_layer(in_channels=conv.out_channels)
-            self.relu = nn.Activation("relu")
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.relu(self.bn(self.conv(x)))
-
-
-class SeparableUnit(mx.gluon.HybridBlock):
-    """A unit of a convolution over each channel on its own, and one of a 1x1 convolution."""
-
-    def __init__(self, conv: SeparableSpec, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
-        super().__init__(**kwargs)
-        with self.name_scope():
-            self.depthwise_conv = ConvUnit(conv.depthwise, norm_layer)
-            self.pointwise_conv = ConvUnit(conv.pointwise, norm_layer)
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.pointwise_conv(self.depthwise_conv(x))
-
-
-def unit(conv: ConvSpec | SeparableSpec, norm_layer: NormLayer = BatchNorm) -> Any:
-    return ConvUnit(conv, norm_layer) if isinstance(conv, ConvSpec) else SeparableUnit(conv, norm_layer)
-
-
-class AdaptiveAvgPool2D(mx.gluon.HybridBlock):
-    """The means over a grid of `scale` x `scale` cells."""
-
-    def __init__(self, scale: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.scale = scale
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return F.contrib.AdaptiveAvgPooling2D(x, output_size=self.scale)
-
-
-def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -> Any:
-    """A unit on the input pooled to `scale` x `scale` pixels."""
-    return sequential([AdaptiveAvgPool2D(scale), ConvUnit(conv, norm_layer)])
-
-
-def resize_like(x: Any, like: Any) -> Any:
-    """`x` at the height and width of `like`, bilinear, pixels taken as squares (`align_corners=False`)."""
-    # MXNet's BilinearResize2D computes its weights in float32, 7e-7 off; two matrix products are exact.
-    rows, columns = (
-        mx.nd.array(bilinear_matrix(x.shape[axis], like.shape[axis]), ctx=x.ctx, dtype=x.dtype) for axis in (2, 3)
-    )
-    x = mx.nd.dot(x, columns)  # (N, C, h, W)
-    return mx.nd.dot(x.transpose((0, 1, 3, 2)), rows).transpose((0, 1, 3, 2))
 
 
 class Head(mx.gluon.Block):

@@ -18,12 +18,36 @@ from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
+from resnest.backends import registry
 from resnest.specs.resnest import ALIASES, get_spec
-
-PEERS = ("timm", "gluoncv", "onnxruntime")
 
 FLOOR = "resnest.torch convolutions"
 """The convolutions of the deploy form alone, run one by one in PyTorch."""
+
+ONNX = "resnest.onnx deploy"
+"""The network as `resnest export` writes it, run by onnxruntime."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library to compare with: which networks it has, and in which forms they run, as in the registry's rows."""
+
+    models: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ("",)
+    compiled: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ("",)
+
+
+PEERS = {
+    "timm": Peer(
+        tuple(ALIASES.values()),
+        forms=("", "nchw", "compiled", "compiled nchw"),
+        compiled=("compiled", "compiled nchw"),
+        trained=("", "nchw"),
+    ),
+    "gluoncv": Peer(("resnest14", "resnest26", "resnest50", "resnest101", "resnest200", "resnest269")),
+    "onnxruntime": Peer(),  # it runs the others' networks
+}
 
 
 @dataclass(frozen=True)
@@ -70,33 +94,30 @@ class Result:
 
 
 def contenders(job: Job, against: Sequence[str], fastest: bool = True) -> list[str]:
-    """Who runs: this package's forms, and those of the libraries in `against` that have this network.
+    """Who runs: the first backend's forms, and those of the libraries and backends in `against` that have this network.
 
-    Without `fastest` the forms that are compiled first, which takes minutes, are left out. Raises
-    ValueError for a library that nobody compares with.
+    With a library comes the backend of the same framework. Without `fastest` the forms that are compiled
+    first, which takes minutes, are left out. Raises ValueError for what nobody compares with.
     """
-    for library in against:
-        if library not in PEERS:
-            raise ValueError(f"there is nothing to run against called {library!r}; known are {', '.join(PEERS)}")
-    in_timm = "timm" in against and get_spec(job.model).name in ALIASES.values()
-    in_gluoncv = "gluoncv" in against and get_spec(job.model).name in _IN_GLUONCV
-    if job.train:
-        names = ["resnest.torch", "resnest.torch nchw"]
-        names += ["timm", "timm nchw"] if in_timm else []
-        return names + (["resnest.gluon", "gluoncv"] if in_gluoncv else [])
-    names = [FLOOR, "resnest.torch", "resnest.torch nchw", "resnest.torch deploy", "resnest.torch deploy nchw"]
-    names += ["resnest.torch optimized"] if fastest else []
-    if in_timm:
-        names += ["timm", "timm nchw", *(["timm compiled", "timm compiled nchw"] if fastest else [])]
-    if "onnxruntime" in against:
-        names += ["resnest.onnx deploy", *(["timm.onnx"] if in_timm else [])]
-    if "gluoncv" in against:
-        names += ["resnest.gluon", "resnest.gluon deploy", "resnest.gluon optimized"]
-        names += ["gluoncv"] if in_gluoncv else []
+    known = (*PEERS, *list(registry.BACKENDS)[1:])
+    for name in against:
+        if name not in known:
+            raise ValueError(f"there is nothing to run against called {name!r}; known are {', '.join(known)}")
+    names = []
+    for number, (backend, row) in enumerate(registry.BACKENDS.items()):
+        if number == 0 or {backend, *row.peers} & {*against}:
+            names += _forms(row.package, row, job, fastest)
+        for library in {*row.peers} & {*against}:
+            if get_spec(job.model).name in PEERS[library].models:
+                names += _forms(library, PEERS[library], job, fastest)
+    if "onnxruntime" in against and not job.train:
+        names += [ONNX, *(["timm.onnx"] if "timm" in names else [])]
     return names
 
 
-_IN_GLUONCV = ("resnest14", "resnest26", "resnest50", "resnest101", "resnest200", "resnest269")
+def _forms(library: str, has: registry.Row | Peer, job: Job, fastest: bool) -> list[str]:
+    forms = [form for form in (has.trained if job.train else has.forms) if fastest or form not in has.compiled]
+    return [f"{library} {form}".rstrip() for form in forms]
 
 
 def run(
@@ -177,13 +198,14 @@ def _compare(results: list[Result]) -> None:
 
 
 def _peers(contender: str) -> tuple[str, ...]:
-    if not contender.startswith("resnest") or contender == FLOOR:
-        return ()
-    if contender.startswith("resnest.gluon"):
-        return ("gluoncv",)
-    if contender.startswith("resnest.onnx"):
+    """Whose times a contender's own are put over."""
+    if contender == ONNX:
         return ("timm.onnx",)
-    return (FLOOR, "timm", *(["timm compiled"] if "optimized" in contender else []))
+    for row in registry.BACKENDS.values():
+        if contender.partition(" ")[0] == row.package and contender != FLOOR:
+            compiled = [f"{peer} compiled" for peer in row.peers if contender.endswith(row.compiled)]
+            return (*([FLOOR] if FLOOR.startswith(row.package) else []), *row.peers, *compiled)
+    return ()
 
 
 def report(job: Job, results: Sequence[Result]) -> dict[str, Any]:

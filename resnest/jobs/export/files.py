@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from resnest.backends import registry
+from resnest.backends.registry import Predict
+from resnest.jobs.export import onnx_graph
 from resnest.jobs.parity import Difference, difference
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.fold import in_form_of
@@ -17,15 +18,9 @@ from resnest.weights.fold import in_form_of
 BOUND = 1e-5
 """Largest relative difference of float32 logits between a file and the model it was made from."""
 
-Predict = Callable[[np.ndarray], np.ndarray]
-"""From images (N, C, H, W) to logits (N, num_classes)."""
-
-# Format -> suffix, and the module that writes such a file and reads it back.
-_FORMATS = {
-    "onnx": (".onnx", "resnest.jobs.export.onnx_graph"),
-    "torchscript": (".pt", "resnest.torch.export"),
-    "pt2": (".pt2", "resnest.torch.export"),
-    "mxnet": ("-symbol.json", "resnest.gluon.export"),
+# Format -> suffix, and the backend that writes it; ONNX is written without any.
+_FORMATS: dict[str, tuple[str, str | None]] = {"onnx": (".onnx", None)} | {
+    format: (suffix, name) for name, row in registry.BACKENDS.items() for format, suffix in row.formats.items()
 }
 FORMATS = tuple(_FORMATS)
 
@@ -51,9 +46,10 @@ def export(
     path = Path(path)
     if not path.name.endswith(end):
         raise ValueError(f"{path} does not end with {end}, as a file of format {format} does")
-    module = import_module(_FORMATS[format][1])
-    module.write(spec, in_form_of(spec, weights), path, format)
-    return compare(spec, weights, module.read(path, format))
+    backend = _FORMATS[format][1]
+    writer = onnx_graph if backend is None else registry.exporter(backend)
+    writer.write(spec, in_form_of(spec, weights), path, format)
+    return compare(spec, weights, writer.read(path, format))
 
 
 def compare(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], predict: Predict) -> list[Difference]:
@@ -69,11 +65,7 @@ def compare(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], predict: Predi
 
 
 def source(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Predict:
-    """The model itself, in PyTorch where that is installed and else in MXNet Gluon."""
+    """The model itself, in the first backend that is installed."""
     weights = in_form_of(spec, weights)
-    probe: Any
-    try:
-        import resnest.torch.backend as probe
-    except ImportError:
-        import resnest.gluon.backend as probe
-    return lambda images: probe.run_stages(spec, weights, images)[-1]
+    backend = registry.installed()
+    return lambda images: backend.run_stages(spec, weights, images)[-1]

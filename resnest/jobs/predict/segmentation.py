@@ -1,20 +1,25 @@
 """From a photo to a label for each of its pixels: whole or by windows, at several scales, mirrored or not.
 
-Nothing here knows a framework: a `Predict` gives the logits of an array, and either backend's
+Nothing here knows a framework: a `Predict` gives the logits of an array, and every backend's
 `predictor` makes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
+from resnest.backends import registry
+from resnest.backends.registry import Predict
+from resnest.data.photos import normalise
 from resnest.data.resize import resize
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""(1, 3, H, W) -> logits (1, classes, H, W)."""
+from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.weights import load
+from resnest.weights.recognition.segmentation import fit_segmentation, recognise_segmentation
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales of a multi-scale prediction, as both toolboxes evaluate."""
@@ -98,3 +103,54 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over axis 1."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def enlarge(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The label map (height, width) of class probabilities (1, classes, h, w) of another size."""
+    return resize(probabilities, height, width)[0].argmax(0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A segmentation network with weights, and how photos are put through it.
+
+    `size` is the short side in pixels to which a photo is resized first; None leaves it as it is.
+    """
+
+    spec: SegmentationSpec
+    predict: Predict
+    inference: Inference
+    size: int | None = None
+
+    def label(self, photo: Image.Image) -> np.ndarray:
+        """The label map (H, W) of a photo, at its own size, whatever size the network saw."""
+        seen = photo
+        if self.size is not None:
+            scale = self.size / min(photo.size)
+            sides = round(photo.width * scale), round(photo.height * scale)
+            seen = photo.resize(sides, Image.Resampling.BILINEAR)
+        found = self.inference.probabilities(self.predict, normalise(seen))
+        return enlarge(found, photo.height, photo.width)
+
+
+def open_labeller(
+    weights: str | os.PathLike,
+    inference: Inference,
+    *,
+    model: str | None = None,
+    backend: str = "torch",
+    device: str = "cpu",
+    size: int | None = None,
+) -> Labeller:
+    """The network of a checkpoint: the published one called `model`, or without it what the tensors are recognised as.
+
+    Raises ValueError, naming the file, for weights that are no segmentation network's or not the model's.
+    """
+    spec = get_segmentation_spec(model) if model else None
+    arrays = load(weights)
+    try:
+        spec = spec or recognise_segmentation({name: array.shape for name, array in arrays.items()})
+        arrays = fit_segmentation(arrays, spec)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from None
+    return Labeller(spec, registry.load(backend).predictor(spec, arrays, device), inference, size)

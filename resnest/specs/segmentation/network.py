@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from resnest.specs.arguments import closest, unexpected
@@ -82,6 +83,14 @@ class SegmentationSpec:
         return self.backbone.image_size
 
     @property
+    def output_stride(self) -> int:
+        return self.backbone.output_stride
+
+    @property
+    def deploy(self) -> bool:
+        return False
+
+    @property
     def decode_head(self) -> HeadSpec:
         """The head on stage 4 (and, of DeepLabV3+, stage 1)."""
         _, fine, _, _, deep = self.backbone.feature_channels
@@ -145,6 +154,35 @@ class SegmentationSpec:
         return Cost(
             cost.height, cost.width, trained_parameters(self.tensors()), cost.stages | {"logits": logits}, tuple(layers)
         )
+
+    def norm_pixels(self, height: int, width: int) -> dict[str, int]:
+        """Name of each batch norm -> the pixels of one image that it sees in training."""
+        cost = self.cost(height, width)
+        auxiliary = self.auxiliary_head.layers("auxiliary_head") if self.auxiliary_head else ()
+        _, *stage3 = cost.stages["layer3"]
+        return cost.norm_pixels | {layer.norm: prod(stage3) for layer in auxiliary if layer.norm}
+
+    def at_stride(self, output_stride: int) -> SegmentationSpec:
+        """The same network at another output stride of its backbone."""
+        return replace(self, backbone=self.backbone.at_stride(output_stride))
+
+    def in_form(self, deploy: bool) -> SegmentationSpec:
+        """The same network without folded batch norms; ValueError for one with them."""
+        if deploy:
+            raise ValueError(
+                f"the deploy form goes with a classifier, and {self.name} is a segmentation network,"
+                " which has no such form"
+            )
+        return self
+
+    def fitted(self, found: SegmentationSpec) -> SegmentationSpec:
+        """The same network for as many classes and input channels as `found`."""
+        backbone = replace(self.backbone, in_channels=found.in_channels)
+        return replace(self, num_classes=found.num_classes, backbone=backbone)
+
+    def without_dropout(self) -> SegmentationSpec:
+        """The same network, dropping nothing in training."""
+        return replace(self, dropout=0.0)
 
 
 CLASSES = {"cityscapes": 19, "ade20k": 150, "voc": 21}

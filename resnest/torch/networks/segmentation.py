@@ -1,79 +1,22 @@
-"""Semantic segmentation on ResNeSt in PyTorch, leaf to root: units, heads, network."""
+"""Semantic segmentation on ResNeSt in PyTorch, leaf to root: heads, network."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnest.specs.blocks import ConvSpec
-from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec, SeparableSpec
+from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d
+from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
 from resnest.weights import load
-
-
-class ConvInParts(nn.Conv2d):
-    """A convolution, added up over parts of its input channels: see `resnest.specs.blocks.LONGEST_SUM`."""
-
-    def __init__(self, *args: Any, parts: int, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.parts = parts
-
-    def forward(self, x: Tensor) -> Tensor:
-        inputs = x.chunk(self.parts, dim=1)
-        weights = self.weight.chunk(self.parts, dim=1)
-        out = F.conv2d(inputs[0], weights[0], self.bias, self.stride, self.padding, self.dilation)
-        for part in range(1, len(inputs)):
-            out = out + F.conv2d(inputs[part], weights[part], None, self.stride, self.padding, self.dilation)
-        return out
-
-
-class ConvUnit(nn.Module):
-    """A convolution, a norm and a ReLU."""
-
-    def __init__(self, conv: ConvSpec, norm_layer: NormLayer = BatchNorm):
-        super().__init__()
-        self.conv = conv2d(conv) if conv.parts == 1 else conv2d(conv, partial(ConvInParts, parts=conv.parts))
-        self.bn = norm_layer(conv.out_channels)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.bn(self.conv(x)))
-
-
-class SeparableUnit(nn.Module):
-    """A unit of a convolution over each channel on its own, and one of a 1x1 convolution."""
-
-    def __init__(self, conv: SeparableSpec, norm_layer: NormLayer = BatchNorm):
-        super().__init__()
-        self.depthwise_conv = ConvUnit(conv.depthwise, norm_layer)
-        self.pointwise_conv = ConvUnit(conv.pointwise, norm_layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
-
-
-def unit(conv: ConvSpec | SeparableSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
-    return ConvUnit(conv, norm_layer) if isinstance(conv, ConvSpec) else SeparableUnit(conv, norm_layer)
-
-
-def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
-    """A unit on the input pooled to `scale` x `scale` pixels."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvUnit(conv, norm_layer))
-
-
-def resize_like(x: Tensor, like: Tensor) -> Tensor:
-    """`x` at the height and width of `like`, bilinear, pixels taken as squares (`align_corners=False`)."""
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 class Head(nn.Module):

@@ -11,10 +11,12 @@ from PIL import Image
 from resnest import SegmentationSpec, get_spec
 from resnest import weights as weight_files
 from resnest.cli import main
-from resnest.data.classes import classes_of, overlay, shares
-from resnest.data.label_maps import Scores, confusion_matrix, pairs, read_labels
+from resnest.data.classes import classes_of
+from resnest.data.label_maps import pairs, read_labels
 from resnest.data.resize import resize
+from resnest.jobs.predict.draw import overlay, shares
 from resnest.jobs.predict.segmentation import SCALES, Inference, slide, softmax, starts
+from resnest.jobs.verify.iou import Scores, confusion_matrix
 from resnest.weights.seeded import draw_weights
 from tests.support.segmenters import TINY
 
@@ -184,7 +186,7 @@ def spec():
 
 @pytest.fixture(scope="module")
 def segmenter(spec):
-    from resnest.torch.predictor import predictor
+    from resnest.torch.backend import predictor
 
     return predictor(spec, draw_weights(spec))
 

@@ -1,0 +1,138 @@
+"""The backends by name: what each is called, what it takes to have it, and what is asked of it.
+
+A backend is a folder `resnest/NAME` and a row here. Whatever is done with networks asks for it by
+name, so nothing above knows how many there are.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from resnest.specs.arguments import closest
+from resnest.specs.networks import Network
+from resnest.specs.segmentation.network import SegmentationSpec
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network."""
+
+Step = Callable[[], Any]
+"""One prediction or training step of a network and images that are ready, waited for until its result is there."""
+
+
+class Backend(Protocol):
+    """What is asked of the module `resnest.NAME.backend`.
+
+    `UNBIASED` says whether the framework keeps running variances with the unbiased estimate of a
+    batch's variance.
+    """
+
+    UNBIASED: bool
+
+    def run_stages(self, spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+        """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
+
+    def run_training_step(
+        self, spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step."""
+
+    def predictor(self, spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+        """A function from images to logits at the images' size, computed on `device` ("cpu", "cuda:0", ...)."""
+
+    def bench_step(self, spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:
+        """A step of a freshly drawn network, in one of the row's `forms`."""
+
+
+class Exporter(Protocol):
+    """What is asked of the module `resnest.NAME.export`, for each of the row's `formats`."""
+
+    def write(self, spec: Any, weights: Mapping[str, np.ndarray], path: Path, format: str) -> None:
+        """Write the network as a file, with batch, height and width left open."""
+
+    def read(self, path: Path, format: str) -> Predict:
+        """What the file at `path` predicts."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A backend as sentences, tables and options need it, without its framework.
+
+    `title` is the framework's name and `extra` what `pip install 'resnest[...]'` takes; `package` is
+    where `backend` and `export` are. `dialects` are the weight files' names that are this
+    framework's own and `formats` the file formats that it writes, with each one's suffix. `resnest bench` times
+    a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained` train)
+    beside the framework's other libraries, its `peers`.
+    """
+
+    title: str
+    extra: str
+    package: str
+    dialects: tuple[str, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
+    forms: tuple[str, ...] = ("",)
+    compiled: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ("",)
+    peers: tuple[str, ...] = ()
+
+
+BACKENDS: dict[str, Row] = {
+    "torch": Row(
+        "PyTorch",
+        "torch",
+        "resnest.torch",
+        formats={"torchscript": ".pt", "pt2": ".pt2"},
+        forms=("convolutions", "", "nchw", "deploy", "deploy nchw", "optimized"),
+        compiled=("optimized",),
+        trained=("", "nchw"),
+        peers=("timm",),
+    ),
+    "gluon": Row(
+        "MXNet Gluon",
+        "gluon",
+        "resnest.gluon",
+        dialects=("gluon", "symbol", "gluoncv_symbol"),
+        formats={"mxnet": "-symbol.json"},
+        forms=("", "deploy", "optimized"),
+        peers=("gluoncv",),
+    ),
+}
+"""Every backend, the one that the others are compared with first."""
+
+
+def row(name: str) -> Row:
+    """What there is to say of the backend called `name`; ValueError where there is none."""
+    if name not in BACKENDS:
+        raise ValueError(f"there is no backend {name!r}; {closest(name, BACKENDS)}")
+    return BACKENDS[name]
+
+
+def load(name: str) -> Backend:
+    """The backend called `name`; ImportError, saying what to install, where its framework is missing."""
+    return cast(Backend, importlib.import_module(f"{row(name).package}.backend"))
+
+
+def exporter(name: str) -> Exporter:
+    """The writer of the backend's file formats; ImportError as in `load`."""
+    return cast(Exporter, importlib.import_module(f"{row(name).package}.export"))
+
+
+def installed() -> Backend:
+    """The first backend whose framework can be imported; ImportError of the last one where none can."""
+    *others, last = BACKENDS
+    for name in others:
+        try:
+            return load(name)
+        except ImportError:
+            continue
+    return load(last)
+
+
+def speaker_of(dialect: str) -> str:
+    """The backend whose framework's own names `dialect` has; the first one for what is no framework's."""
+    return next((name for name, row in BACKENDS.items() if dialect in row.dialects), next(iter(BACKENDS)))

@@ -1,0 +1,36 @@
+"""`resnest convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
+from resnest.weights.names.backbone import ALIASES, DIALECTS
+
+
+@click.command("convert", cls=Command)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--dialect",
+    help="Names to write; without it Gluon's for .params and PyTorch's for the others. "
+    f"Known are {', '.join((*DIALECTS, *ALIASES))}.",
+)
+@click.option("--backbone", is_flag=True, help="Take the backbone alone, without any head or classifier.")
+@click.option("--verify", is_flag=True, help="Load both files and compare their logits.")
+def command(source: Path, target: Path, dialect: str | None, backbone: bool, verify: bool) -> None:
+    """Rewrite the weight file SOURCE as TARGET (.safetensors, .npz, .pth, .params)."""
+    from resnest import weights
+
+    with errors.status(f"converting {source.name}"):
+        spec = weights.convert(source, target, dialect=dialect, backbone=backbone)
+    click.echo(f"{target}: {spec.name}, {len(spec.tensors())} tensors, {target.stat().st_size / 1e6:.1f} MB")
+    if verify:
+        from resnest.jobs.parity import verify_conversion
+
+        with errors.status("comparing logits"):
+            row = verify_conversion(source, target, backbone=backbone)
+        console.print(difference_table([row]))
+        exit_status([row])

@@ -1,0 +1,85 @@
+"""`resnest parity`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnest.cli.options import output_stride_option
+from resnest.cli.parts import part_of
+from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
+from resnest.specs import find
+
+
+@click.command("parity", cls=Command)
+@click.argument("name")
+@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it seeded weights are drawn.")
+@click.option(
+    "--image", type=click.Path(path_type=Path), help="A photo; without it the one that comes with the package."
+)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@output_stride_option
+@click.option("--deploy", is_flag=True, help="Compare the deploy forms, with batch norms folded.")
+@click.option("--train", is_flag=True, help="Compare one training step too: loss, gradients, running statistics.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every tensor on its own, instead of tables.")
+def command(
+    name: str,
+    weights: Path | None,
+    image: Path | None,
+    dtype: str,
+    size: int | None,
+    output_stride: int | None,
+    deploy: bool,
+    train: bool,
+    as_json: bool,
+) -> None:
+    """Run the network NAME in both backends, with the same weights and image, and say how far apart they are."""
+    from resnest.data.photos import load_image
+    from resnest.jobs import parity
+
+    spec = find(name)
+    if output_stride is not None:
+        spec = spec.at_stride(output_stride)
+    spec = spec.in_form(deploy)
+    size = spec.image_size if size is None else size
+    spec.check_size(size, size)
+    photo = load_image(image, size).astype(dtype)
+    with errors.status("") as status:
+
+        def progress(step: str) -> None:
+            status.update(f"{spec.name} at {size}x{size} in {dtype}: {step}")
+
+        progress("weights")
+        spec, tensors = parity.open_network(spec, weights, deploy or None)
+        pixels = parity.with_channels(photo, spec.in_channels)
+        stages = parity.compare_stages(spec, tensors, pixels, progress)
+        step = parity.compare_training(spec, tensors, parity.training_batch(pixels), progress) if train else []
+    if as_json:
+        report = {"model": spec.name, "deploy": spec.deploy, "size": size, "dtype": dtype}
+        differences = [dataclasses.asdict(row) | {"within": row.within} for row in [*stages, *step]]
+        click.echo(json.dumps(report | {"differences": differences}, indent=1))
+    else:
+        form = ", deploy form," if spec.deploy else ""
+        first, *others = parity.titles()
+        console.print(f"[bold]{spec.name}[/]{form} at {size}x{size} in {dtype}: {first} against {', '.join(others)}")
+        console.print(difference_table(stages))
+        if train:
+            console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
+            console.print(difference_table(_worst(step)))
+    exit_status([*stages, *step])
+
+
+def _worst(rows: list[Any]) -> list[Any]:
+    """The row furthest from its bound, of each kind of thing in each part of the network."""
+    worst: dict[tuple[str, ...], Any] = {}
+    for row in rows:
+        kind, _, name = row.name.rpartition(" of ")
+        key = row.backend, kind or name.rpartition(".")[2], part_of(name)
+        if key not in worst or not row.relative <= worst[key].relative:
+            worst[key] = row
+    return list(worst.values())

@@ -1,0 +1,13 @@
+"""Which network a spec is of, in PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.torch.networks.resnest import ResNeSt
+from resnest.torch.networks.segmentation import Segmenter
+
+NETWORKS: dict[type, Any] = {ResNeStSpec: ResNeSt, SegmentationSpec: Segmenter}
+"""Kind of spec -> the network that is built from one."""
