@@ -1,7 +1,7 @@
 # make parity   both backends on a photo, stage by stage
 # make test     the whole test suite
 # make test-peers  the toolboxes that use ResNeSt, in an environment of their own: Python 3.11
-# make check    lint, format check, types
+# make check    lint, format check, types, which floor may import which
 # make venv     only the environment that these run in
 # PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
 
@@ -31,6 +31,7 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 venv: $(READY)
 

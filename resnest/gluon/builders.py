@@ -80,11 +80,11 @@ def create_model(
     if classes is not None:
         changes["num_classes"] = classes
     words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-    given = {word: value for word, value in words.items() if value}
+    given = {word: value for word, value in words.items() if value is not None and value is not False}
     return CREATORS[type(find(name))](name, weights=weights, ctx=ctx, **given, **changes)
 
 
-def create_classifier(
+def _create_classifier(
     name: str,
     *,
     pretrained: bool | str = False,
@@ -109,7 +109,7 @@ def create_classifier(
     return model
 
 
-CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: create_classifier, SegmentationSpec: create_segmenter}
+CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: _create_classifier, SegmentationSpec: create_segmenter}
 """Kind of spec -> the function that builds such a network by name."""
 
 

@@ -17,10 +17,10 @@ NormLayer = Callable[[int], nn.Module]
 BatchNorm = partial(nn.BatchNorm2d, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
 
-def check_batch(pooled: Tensor, norm: nn.Module) -> None:
-    """Raise ValueError where `norm` would see one value per channel of `pooled`, (N, C, 1, 1)."""
+def check_batch(x: Tensor, norm: nn.Module) -> None:
+    """Raise ValueError where `norm` would see one value per channel of x, (N, C, 1, 1)."""
     # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes.
-    if norm.training and isinstance(norm, nn.BatchNorm2d) and pooled.shape[0] == 1:
+    if norm.training and isinstance(norm, nn.BatchNorm2d) and x.shape[0] == 1:
         raise ValueError(
             "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
             " batch of one image has no variance. Call model.eval(), give a batch of at least two, or build the model"

@@ -1,0 +1,148 @@
+"""The house keeps its rules: floors, faces without code, one command a file, and backends that mirror each other."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click import Command
+
+import resnest
+from resnest.backends import registry
+from resnest.cli import main
+from tests.support.paths import REPOSITORY
+
+PACKAGE = REPOSITORY / "resnest"
+
+ONE_ALONE = {
+    "_torch.py": "what says which framework is missing has the framework's name",
+    "_mxnet.py": "the same",
+    "backend.convolutions_alone": "the floor of `resnest bench` is PyTorch's convolutions",
+    "builders.get_model": "Gluon's model zoo calls create_model so, with its own word for num_classes",
+    "deploy.keep_freed_memory": "MXNet keeps memory by itself",
+    "layers.basic.AvgPool2d": "torch.export asks for more than its own layer gives, with sizes left open",
+    "layers.basic.MaxPool2d": "the same",
+    "layers.basic.init_conv2d": "Gluon draws weights when a network is initialized, not when it is built",
+    "layers.basic.sequential": "nn.Sequential takes its layers when it is built, Gluon's does not",
+    "layers.dropblock.DropBlock.extra_repr": "Gluon has __repr__ for it",
+    "layers.splat.chunk": "PyTorch's tensors have it",
+    "layers.units.AdaptiveAvgPool2D": "PyTorch has it as a layer",
+    "networks.resnest.ResNeSt.init_weights": "see init_conv2d",
+    "networks.resnest.ResNeSt.check_input": "MXNet's poolings fail on a small image without a word",
+}
+"""What stands in one backend alone, and why."""
+
+OTHER_PARAMETERS = {
+    "F": "MXNet's hybrid_forward is handed its operators",
+    "ctx": "MXNet puts weights on contexts when they are loaded; PyTorch moves a model with .to(device)",
+    "classes": "Gluon's word for num_classes",
+    "norm_kwargs": "the authors' Gluon builders take them; PyTorch's users bind them with functools.partial",
+    "use_global_stats": "an option of MXNet's batch norm; PyTorch has FrozenBatchNorm2d for it",
+    "split_drop_ratio": "only the authors' Gluon network has it",
+    "last_gamma": "Gluon says a first value where a layer is built",
+    "in_channels": "Gluon's convolution does not keep it",
+    "channels": "a graph that is traced knows no shapes",
+    "weight": "Gluon hands a layer its parameters",
+    "path": "PyTorch's compiled network can be kept as a file",
+}
+"""Parameters that one backend alone has, and why."""
+
+
+def public(path: Path, prefix: str) -> dict[str, list[str]]:
+    """Dotted name -> parameters, of each public class, method and function of a file, in its order."""
+    found = {}
+
+    def visit(nodes, prefix):
+        for node in nodes:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[f"{prefix}{node.name}"] = []
+                visit(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+                parameters = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                name = node.name.replace("hybrid_forward", "forward")
+                found[f"{prefix}{name}"] = [parameter.arg for parameter in parameters]
+
+    visit(ast.parse(path.read_text()).body, prefix)
+    return found
+
+
+def files(backend: str) -> dict[str, Path]:
+    folder = PACKAGE / backend
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
+
+
+FIRST, *OTHERS = [registry.row(name).package.removeprefix("resnest.") for name in registry.BACKENDS]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_backends_hold_the_same_files(other):
+    assert {name for name in {*files(FIRST)} ^ {*files(other)} if name not in ONE_ALONE} == set()
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("file", [name for name in files(FIRST) if name not in ONE_ALONE])
+def test_backends_open_side_by_side(file, other):
+    prefix = file.removesuffix(".py").replace("/", ".") + "."
+    ours, theirs = (public(files(backend)[file], prefix) for backend in (FIRST, other))
+    common = [name for name in ours if name in theirs]
+    assert common == [name for name in theirs if name in ours], "in another order"
+    assert {name for name in {*ours} ^ {*theirs} if not {name, name.rpartition(".")[0]} & {*ONE_ALONE}} == set()
+    for name in common:
+        pair = [[word for word in words if word not in OTHER_PARAMETERS] for words in (ours[name], theirs[name])]
+        assert pair[0] == pair[1], name
+
+
+def test_every_exception_is_one():
+    """A reason for what is alike by now, or gone, is taken out."""
+    backends = []
+    for name in (FIRST, *OTHERS):
+        found = {}
+        for file, path in files(name).items():
+            found |= {file: []} | public(path, file.removesuffix(".py").replace("/", ".") + ".")
+        backends.append(found)
+    assert {name for name in ONE_ALONE if sum(name in found for found in backends) != 1} == set()
+    words = [{word for parameters in found.values() for word in parameters} for found in backends]
+    assert {word for word in OTHER_PARAMETERS if not any(word in known for known in words)} == set()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_face_hands_names_on_and_holds_no_code(path):
+    for node in ast.parse(path.read_text()).body:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        targets = [node.target] if isinstance(node, ast.AugAssign) else getattr(node, "targets", [])
+        names = {target.id for target in targets}
+        assert isinstance(node, ast.Import | ast.ImportFrom) or is_text or names & {"__all__", "__version__"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli" / "commands").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_command_file_holds_one_command_named_like_it(path):
+    module = __import__(f"resnest.cli.commands.{path.stem}", fromlist=["command"])
+    assert [name for name, value in vars(module).items() if isinstance(value, Command)] == ["command"]
+    assert module.command.name == path.stem.replace("_", "-")
+    assert module.command.name in main.list_commands(None)
+
+
+def test_every_floor_keeps_to_its_imports():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+def test_the_tests_own_folders_hide_no_framework():
+    """Without this file pytest would put `tests/` on the path, where `torch` and `gluon` are folders."""
+    assert (REPOSITORY / "tests" / "__init__.py").is_file()
+
+
+def test_builders_are_the_spec_s_names(backend):
+    builders = __import__(f"{backend.module.__name__}.builders", fromlist=["__all__"])
+    published = [name for name in builders.__all__ if name not in ("create_model", "get_model")]
+    assert sorted(published) == sorted(resnest.list_models())
+    for name in published:
+        assert getattr(builders, name).__name__ == name
+        assert name in getattr(builders, name).__doc__
+        assert "weights" in inspect.signature(getattr(builders, name)).parameters
