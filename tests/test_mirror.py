@@ -146,3 +146,27 @@ def test_builders_are_the_spec_s_names(backend):
         assert getattr(builders, name).__name__ == name
         assert name in getattr(builders, name).__doc__
         assert "weights" in inspect.signature(getattr(builders, name)).parameters
+
+
+LOADED = """
+import sys
+from resnest.cli import main
+main({command!r}, standalone_mode=False)
+print("loaded:", *[name for name in {names!r} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["list"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["info", "resnest50"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["info", "fcn_resnest101_voc"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["--help"], ["torch", "mxnet", "onnx", "onnxruntime", "matplotlib", "huggingface_hub"]),
+    ],
+    ids=" ".join,
+)
+def test_a_command_loads_no_more_than_it_needs(command, names):
+    code = LOADED.format(command=command, names=names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded:"
