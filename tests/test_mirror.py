@@ -170,3 +170,12 @@ def test_a_command_loads_no_more_than_it_needs(command, names):
     code = LOADED.format(command=command, names=names)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_every_folder_of_code_is_packed():
+    """setuptools packs a folder that has a face, and data that setup.cfg names."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+    data = {path.parent for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert data == {PACKAGE / "data" / "assets"}
+    assert "resnest.data = assets/*" in (REPOSITORY / "setup.cfg").read_text()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resnest.backends.registry import Exporter, Predict
 from resnest.gluon._mxnet import mx
 from resnest.gluon.networks.resnest import ResNeSt
 from resnest.gluon.weights import load_weights
 from resnest.specs.resnest import ResNeStSpec
+
+if TYPE_CHECKING:  # mypy holds this module against what is asked of it
+    from resnest.gluon import export
+
+    _: Exporter = export
 
 SYMBOL, PARAMS = "-symbol.json", "-0000.params"
 
@@ -25,7 +32,7 @@ def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, form
     model.export(str(path).removesuffix(SYMBOL))
 
 
-def read(path: Path, format: str = "mxnet") -> Callable[[np.ndarray], np.ndarray]:
+def read(path: Path, format: str = "mxnet") -> Predict:
     """What the symbol at `path` predicts."""
     stem = str(path).removesuffix(SYMBOL)
     model = mx.gluon.SymbolBlock.imports(stem + SYMBOL, ["data"], stem + PARAMS)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from resnest.backends.registry import Exporter, Predict
 from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.networks.resnest import ResNeSt
 from resnest.torch.weights import load_weights
+
+if TYPE_CHECKING:  # mypy holds this module against what is asked of it
+    from resnest.torch import export
+
+    _: Exporter = export
 
 
 def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, format: str) -> None:
@@ -29,7 +36,7 @@ def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, form
     torch.export.save(torch.export.export(model, (example,), dynamic_shapes=(sizes,)), path)
 
 
-def read(path: Path, format: str) -> Callable[[np.ndarray], np.ndarray]:
+def read(path: Path, format: str) -> Predict:
     """What the file at `path` predicts."""
     model = torch.jit.load(path) if format == "torchscript" else torch.export.load(path).module()
 

@@ -147,7 +147,7 @@ def create_segmenter(
     """The segmentation network called `name`, on the context or contexts `ctx`, freshly drawn or with `weights`.
 
     `weights` are canonical arrays or a weight file, in mmsegmentation's or sssegmentation's
-    names. `changes` are fields of `resnest.specs.segmentation.network.SegmentationSpec` and `norm_layer`.
+    names. `changes` are fields of `resnest.SegmentationSpec` and `norm_layer`.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, and TypeError for an unknown word.
