@@ -16,7 +16,7 @@ from resnest.gluon.networks.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
 from resnest.specs.arguments import unexpected
 from resnest.specs.networks import find
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.resnest import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
 
 __all__ = [
@@ -50,6 +50,10 @@ OPTIONS = (
 ELSEWHERE = TIMM | {"device": "ctx"}
 
 
+OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter}
+"""Kind of spec -> the function that builds such a network by name, where that is no classifier."""
+
+
 def create_model(
     name: str,
     *,
@@ -79,23 +83,11 @@ def create_model(
     """
     if classes is not None:
         changes["num_classes"] = classes
-    words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-    given = {word: value for word, value in words.items() if value is not None and value is not False}
-    return CREATORS[type(find(name))](name, weights=weights, ctx=ctx, **given, **changes)
-
-
-def _create_classifier(
-    name: str,
-    *,
-    pretrained: bool | str = False,
-    root: str | os.PathLike | None = None,
-    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
-    features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
-    ctx: Any = None,
-    **changes: Any,
-) -> ResNeSt:
-    """The classifier or backbone called `name`: see `create_model`."""
+    other = OTHER_TASKS.get(type(find(name)))
+    if other is not None:
+        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+        refused = {word: value for word, value in words.items() if value}
+        return other(name, weights=weights, ctx=ctx, **changes, **refused)
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
@@ -107,10 +99,6 @@ def _create_classifier(
     else:
         load_weights(model, arrays, ctx=ctx, copy=isinstance(weights, Mapping))
     return model
-
-
-CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: _create_classifier, SegmentationSpec: create_segmenter}
-"""Kind of spec -> the function that builds such a network by name."""
 
 
 @keywords_of(create_model)

@@ -13,7 +13,7 @@ from resnest.backends.builders import builders
 from resnest.backends.choose import choose
 from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
 from resnest.specs.networks import find
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.resnest import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.torch.networks.segmentation import create_segmenter
@@ -47,6 +47,10 @@ ELSEWHERE = TIMM | {
 }
 
 
+OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter}
+"""Kind of spec -> the function that builds such a network by name, where that is no classifier."""
+
+
 def create_model(
     name: str,
     *,
@@ -72,22 +76,11 @@ def create_model(
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.
     """
-    words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-    given = {word: value for word, value in words.items() if value is not None and value is not False}
-    return CREATORS[type(find(name))](name, weights=weights, **given, **changes)
-
-
-def _create_classifier(
-    name: str,
-    *,
-    pretrained: bool | str = False,
-    root: str | os.PathLike | None = None,
-    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
-    features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
-    **changes: Any,
-) -> ResNeSt:
-    """The classifier or backbone called `name`: see `create_model`."""
+    other = OTHER_TASKS.get(type(find(name)))
+    if other is not None:
+        words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
+        refused = {word: value for word, value in words.items() if value}
+        return other(name, weights=weights, **changes, **refused)
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
@@ -99,10 +92,6 @@ def _create_classifier(
         model = network(spec, **options)
     load_weights(model, arrays, copy=isinstance(weights, Mapping))
     return model
-
-
-CREATORS: dict[type, Callable[..., Any]] = {ResNeStSpec: _create_classifier, SegmentationSpec: create_segmenter}
-"""Kind of spec -> the function that builds such a network by name."""
 
 
 published = builders(create_model)
