@@ -19,8 +19,8 @@ BatchNorm = partial(nn.BatchNorm2d, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
 def check_batch(x: Tensor, norm: nn.Module) -> None:
     """Raise ValueError where `norm` would see one value per channel of x, (N, C, 1, 1)."""
-    # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes.
-    if norm.training and isinstance(norm, nn.BatchNorm2d) and x.shape[0] == 1:
+    # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes. What is being traced has no size yet.
+    if isinstance(x, Tensor) and norm.training and isinstance(norm, nn.BatchNorm2d) and x.shape[0] == 1:
         raise ValueError(
             "batch norm would see one value per channel: in training, split attention pools an image to one pixel, so a"
             " batch of one image has no variance. Call model.eval(), give a batch of at least two, or build the model"

@@ -33,7 +33,8 @@ class DropBlock(nn.Module):
         # A pixel survives when none of the size * size seeds that reach it drops.
         gamma = 1 - (1 - self.prob.float()) ** (1 / (size * size))
         n, c, h, w = x.shape
-        seeds = torch.rand((n, c, h + size - 1, w + size - 1), dtype=torch.float32, device=x.device) < gamma
+        # Drawn by a method of x, which a tracer sees; torch.rand does not take sizes that are still open.
+        seeds = x.new_empty((n, c, h + size - 1, w + size - 1), dtype=torch.float32).uniform_() < gamma
         keep = 1 - F.max_pool2d(seeds.to(x.dtype), size, stride=1)
         return x * (keep / keep.mean().clamp(min=1 / x.numel()))
 

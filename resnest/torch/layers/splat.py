@@ -35,7 +35,7 @@ class SplitAttention(nn.Module):
         x = self.relu(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
         gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
-        if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error
+        if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error, as does a traced graph
             check_batch(gap, self.bn1)
         attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
         return weighted_sum(x, attention, self.radix, self.cardinality)
@@ -56,5 +56,5 @@ def weighted_sum(x: Tensor, attention: Tensor, radix: int, cardinality: int) -> 
     weights = scores.softmax(dim=1).to(x.dtype)  # which autocast computes in float32 on a GPU
     out = splits[0] * weights[:, 0]
     for r in range(1, radix):
-        out.addcmul_(splits[r], weights[:, r])
+        out = out.addcmul_(splits[r], weights[:, r])  # its result is kept, or a traced graph drops the line as dead
     return out

@@ -1,6 +1,6 @@
 """ResNeSt in PyTorch, leaf to root: block, network, feature extractor."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: torch.fx copies them, and TorchScript reads types there, not names.
 
 import dataclasses
 from collections.abc import Sequence
@@ -113,11 +113,11 @@ class ResNeSt(nn.Module, SavedModel):
         x = self.layer4(self.layer3(x))
         return self.fc(self.drop(self.avgpool(x).flatten(1)))
 
-    def deploy(self) -> ResNeSt:
+    def deploy(self) -> "ResNeSt":
         """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
         return deploy(self)
 
-    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+    def rebuilt(self, spec: ResNeStSpec) -> "ResNeSt":
         """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
         return type(self)(spec)
 
@@ -147,7 +147,7 @@ class ResNeStFeatures(ResNeSt):
         stages = self.forward_stages(x)
         return [stages[i] for i in self.out_indices]
 
-    def rebuilt(self, spec: ResNeStSpec) -> ResNeStFeatures:
+    def rebuilt(self, spec: ResNeStSpec) -> "ResNeStFeatures":
         return type(self)(spec, out_indices=self.out_indices)
 
     def reset_classifier(self, num_classes: int) -> None:
