@@ -35,10 +35,11 @@ class SplitAttention(mx.gluon.HybridBlock):
             self.conv = conv2d(splat.conv)
             self.bn = norm_layer(in_channels=splat.conv.out_channels)  # `bn0` in PyTorch's checkpoints
             self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else Identity()
-            self.relu = nn.Activation("relu")
+            self.relu0 = nn.Activation("relu")
             self.gap = nn.GlobalAvgPool2D()
             self.fc1 = conv2d(splat.fc1)
             self.bn1 = norm_layer(in_channels=splat.fc1.out_channels)
+            self.relu1 = nn.Activation("relu")
             self.drop = nn.Dropout(split_drop_ratio) if split_drop_ratio else Identity()
             self.fc2 = conv2d(splat.fc2)
 
@@ -47,10 +48,10 @@ class SplitAttention(mx.gluon.HybridBlock):
         return super().forward(x, *args)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        x = self.relu(self.dropblock(self.bn(self.conv(x))))  # (N, R * C, H, W)
+        x = self.relu0(self.dropblock(self.bn(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
         gap = F.sum(F.reshape(self.gap(x), (0, self.radix, -1, 1, 1)), axis=1)  # (N, C, 1, 1)
-        attention = self.fc2(self.drop(self.relu(self.bn1(self.fc1(gap)))))
+        attention = self.fc2(self.drop(self.relu1(self.bn1(self.fc1(gap)))))
         return weighted_sum(F, x, attention, self.radix, self.cardinality, self.channels)
 
 

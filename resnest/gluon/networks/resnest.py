@@ -48,20 +48,21 @@ class Bottleneck(mx.gluon.HybridBlock):
             self.conv1 = conv2d(block.conv1)
             self.bn1 = norm_layer(in_channels=block.conv1.out_channels)
             self.dropblock1 = DropBlock(prob) if prob else Identity()
+            self.relu1 = nn.Activation("relu")
             self.pool_before = avg_pool2d(block.pool_before)
             self.conv2 = SplitAttention(block.attention, norm_layer, prob, split_drop_ratio)
             self.pool_after = avg_pool2d(block.pool_after)
             self.conv3 = conv2d(block.conv3)
             self.bn3 = last_norm(in_channels=block.conv3.out_channels)
             self.dropblock3 = DropBlock(prob) if prob else Identity()
-            self.relu = nn.Activation("relu")
+            self.relu3 = nn.Activation("relu")
             self.downsample = projection(block, norm_layer)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         shortcut = self.downsample(x)
-        x = self.relu(self.dropblock1(self.bn1(self.conv1(x))))
+        x = self.relu1(self.dropblock1(self.bn1(self.conv1(x))))
         x = self.pool_after(self.conv2(self.pool_before(x)))
-        return self.relu(self.dropblock3(self.bn3(self.conv3(x))) + shortcut)
+        return self.relu3(self.dropblock3(self.bn3(self.conv3(x))) + shortcut)
 
 
 def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> Any:

@@ -25,19 +25,20 @@ class SplitAttention(nn.Module):
         self.conv = conv2d(splat.conv)
         self.bn0 = norm_layer(splat.conv.out_channels)
         self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else nn.Identity()
-        self.relu = nn.ReLU(inplace=True)
+        self.relu0 = nn.ReLU(inplace=True)
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.fc1 = conv2d(splat.fc1)
         self.bn1 = norm_layer(splat.fc1.out_channels)
+        self.relu1 = nn.ReLU(inplace=True)
         self.fc2 = conv2d(splat.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
+        x = self.relu0(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
         gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
         if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error, as does a traced graph
             check_batch(gap, self.bn1)
-        attention = self.fc2(self.relu(self.bn1(self.fc1(gap))))
+        attention = self.fc2(self.relu1(self.bn1(self.fc1(gap))))
         return weighted_sum(x, attention, self.radix, self.cardinality)
 
 

@@ -27,20 +27,21 @@ class Bottleneck(nn.Module):
         self.conv1 = conv2d(block.conv1)
         self.bn1 = norm_layer(block.conv1.out_channels)
         self.dropblock1 = DropBlock(prob) if prob else nn.Identity()
+        self.relu1 = nn.ReLU(inplace=True)
         self.pool_before = avg_pool2d(block.pool_before)
         self.conv2 = SplitAttention(block.attention, norm_layer, prob)
         self.pool_after = avg_pool2d(block.pool_after)
         self.conv3 = conv2d(block.conv3)
         self.bn3 = norm_layer(block.conv3.out_channels)
         self.dropblock3 = DropBlock(prob) if prob else nn.Identity()
-        self.relu = nn.ReLU(inplace=True)
+        self.relu3 = nn.ReLU(inplace=True)
         self.downsample = projection(block, norm_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.downsample(x)
-        x = self.relu(self.dropblock1(self.bn1(self.conv1(x))))
+        x = self.relu1(self.dropblock1(self.bn1(self.conv1(x))))
         x = self.pool_after(self.conv2(self.pool_before(x)))
-        return self.relu(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
+        return self.relu3(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
 
 
 def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
