@@ -21,6 +21,7 @@ ONE_ALONE = {
     "_mxnet.py": "the same",
     "backend.convolutions_alone": "the floor of `resnest bench` is PyTorch's convolutions",
     "builders.get_model": "Gluon's model zoo calls create_model so, with its own word for num_classes",
+    "deploy.OptimizedModel": "what AOTInductor compiles checks no shape by itself; MXNet's graph does, and takes any",
     "deploy.keep_freed_memory": "MXNet keeps memory by itself",
     "layers.basic.AvgPool2d": "torch.export asks for more than its own layer gives, with sizes left open",
     "layers.basic.MaxPool2d": "the same",
@@ -46,6 +47,8 @@ OTHER_PARAMETERS = {
     "channels": "a graph that is traced knows no shapes",
     "weight": "Gluon hands a layer its parameters",
     "path": "PyTorch's compiled network can be kept as a file",
+    "dynamic": "MXNet plans its graph anew for another shape",
+    "keep_memory": "MXNet keeps memory by itself",
 }
 """Parameters that one backend alone has, and why."""
 

@@ -2,7 +2,7 @@
 
 from resnest.torch import _torch, builders  # noqa: F401  # _torch first: without PyTorch it says what to install
 from resnest.torch.builders import *  # noqa: F403  # its __all__: create_model and one builder for each variant
-from resnest.torch.deploy import optimize
+from resnest.torch.deploy import OptimizedModel, optimize
 from resnest.torch.layers.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.layers.splat import SplitAttention
 from resnest.torch.networks.resnest import Bottleneck, ResNeSt, ResNeStFeatures
@@ -13,6 +13,7 @@ __all__ = [
     "Bottleneck",
     "DropBlock",
     "DropBlockScheduler",
+    "OptimizedModel",
     "ResNeSt",
     "ResNeStFeatures",
     "Segmenter",

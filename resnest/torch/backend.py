@@ -88,7 +88,7 @@ def step_of(model: Any, form: str, images: np.ndarray, *, train: bool) -> Step:
     if "deploy" in form or "convolutions" in form:
         model = model.deploy().to(memory_format=layout)
     if "optimized" in form:
-        model = optimize(model, x)
+        model = optimize(model, x, keep_memory=True)
     if "compiled" in form:
         model = torch.compile(model, options={"freezing": True})
     if "convolutions" in form:

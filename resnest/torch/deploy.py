@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,30 +45,108 @@ def deploy(model: Any) -> Any:
     return deployed.to(like.device).eval()
 
 
-def optimize(model: Any, example: Tensor, path: str | os.PathLike | None = None) -> Callable[[Tensor], Tensor]:
+class OptimizedModel:
+    """A compiled network: a function of images (N, C, H, W) of the shape, dtype and device that it was compiled for.
+
+    `shape` has None where a size is open. Raises ValueError for images that are not like that, where the
+    compiled code by itself would read beyond their end.
+    """
+
+    def __init__(self, compiled: Any, shape: Sequence[int | None], dtype: str, device: str, minimum: int):
+        self.compiled = compiled
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.device = device
+        self.minimum = minimum
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> OptimizedModel:
+        """The network that `optimize` kept at `path`; ValueError for a package of something else."""
+        compiled = torch._inductor.aoti_load_package(str(path))
+        signature = compiled.get_metadata().get(SIGNATURE)
+        if signature is None:
+            raise ValueError(f"{path} was not written by resnest.torch.optimize: it does not say what images it takes")
+        return cls(compiled, **json.loads(signature))
+
+    def __call__(self, images: Tensor) -> Any:
+        self.check(images)
+        return self.compiled(images.to(memory_format=torch.channels_last))
+
+    def check(self, images: Tensor) -> None:
+        """Raise ValueError for images that the network was not compiled for."""
+        fits = images.ndim == len(self.shape) and all(
+            wanted in (None, size) for wanted, size in zip(self.shape, images.shape)
+        )
+        if not fits:
+            way_out = "" if None in self.shape else ", or with dynamic=True for any batch and size"
+            raise ValueError(
+                f"this network was compiled for images of {_sizes(self.shape)} and not {_sizes(images.shape)}:"
+                f" compile it for those{way_out}"
+            )
+        if min(images.shape[2:]) < self.minimum:
+            raise ValueError(
+                f"images of {_sizes(images.shape)} are too small: give at least {self.minimum} pixels a side"
+            )
+        dtype, device = str(images.dtype).removeprefix("torch."), images.device.type
+        if (dtype, device) != (self.dtype, self.device):
+            raise ValueError(
+                f"this network was compiled for {self.dtype} on {self.device} and not {dtype} on {device}:"
+                f' give it images.to("{self.device}", torch.{self.dtype})'
+            )
+
+
+SIGNATURE = "resnest"
+"""Under this name a package keeps what images it takes."""
+
+
+def optimize(
+    model: Any,
+    example: Tensor,
+    path: str | os.PathLike | None = None,
+    *,
+    dynamic: bool = False,
+    keep_memory: bool = False,
+) -> OptimizedModel:
     """A compiled function that predicts what `model` does, for images of the shape of `example`, (N, C, H, W).
 
     AOTInductor compiles the deploy form, channels last and with frozen weights, so that each
     weight is laid out once as the processor wants it and ReLUs and residual adds run inside the
     convolutions. It takes a C++ compiler and about a minute, and what it gives is bound to
-    this kind of processor. `path` keeps it as a `.pt2` package; the next process loads that
-    with `torch._inductor.aoti_load_package(path)`. On Linux the process then keeps memory that it
-    freed: see `keep_freed_memory`. Raises ValueError for a path of another kind.
+    this kind of processor. With `dynamic` the batch, height and width stay open, which costs
+    speed. `path` keeps it as a `.pt2` package, which `OptimizedModel.load` opens in the next process.
+    `keep_memory` calls `keep_freed_memory`, which is for the whole process. Raises ValueError for a path of
+    another kind.
     """
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
-    keep_freed_memory()
-    layout = torch.channels_last
-    example = example.to(memory_format=layout)
-    network = deploy(model).to(memory_format=layout)
+    if keep_memory:
+        keep_freed_memory()
+    network = deploy(model).to(memory_format=torch.channels_last)
+    minimum = model.spec.feature_strides[-1] + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
+    shape = [None, example.shape[1], None, None] if dynamic else list(example.shape)
+    signature = {
+        "shape": shape,
+        "dtype": str(example.dtype).removeprefix("torch."),
+        "device": example.device.type,
+        "minimum": minimum,
+    }
+    sizes: Any = None
+    if dynamic:
+        # A batch of one and maps of one pixel would be taken for constants.
+        side = max(2 * minimum, *example.shape[2:])
+        example = example.new_zeros((2, example.shape[1], side, side))
+        sizes = (dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO),)
+    example = example.to(memory_format=torch.channels_last)
+    configs = {"freezing": True, "aot_inductor.metadata": {SIGNATURE: json.dumps(signature)}}
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        program = torch.export.export(network, (example,))
+        program = torch.export.export(network, (example,), dynamic_shapes=sizes)
         target = str(Path(folder, "model.pt2") if path is None else Path(path))
-        package = torch._inductor.aoti_compile_and_package(
-            program, package_path=target, inductor_configs={"freezing": True}
-        )
-        compiled = torch._inductor.aoti_load_package(package)
-    return lambda images: compiled(images.to(memory_format=layout))
+        package = torch._inductor.aoti_compile_and_package(program, package_path=target, inductor_configs=configs)
+        return OptimizedModel.load(package)
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return "x".join("any" if size is None else str(size) for size in shape)
 
 
 def keep_freed_memory() -> None:

@@ -1,0 +1,67 @@
+"""The compiled form: it takes the images that it was compiled for, and says what is wrong with others."""
+
+import pytest
+import torch
+
+from resnest.torch import OptimizedModel, ResNeStFeatures, load_weights, optimize
+from resnest.weights.seeded import draw_weights
+from tests.conftest import tiny
+
+
+def compiled_for(*shape, dtype="float32", device="cpu", minimum=1):
+    """What stands in for a compiled network, and the images that reached it."""
+    reached = []
+    return OptimizedModel(reached.append, shape, dtype, device, minimum), reached
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (torch.zeros(2, 3, 64, 64), "for images of 1x3x64x64 and not 2x3x64x64"),
+        (torch.zeros(1, 3, 32, 32), "for images of 1x3x64x64 and not 1x3x32x32: .* or with dynamic=True"),
+        (torch.zeros(3, 64, 64), "for images of 1x3x64x64 and not 3x64x64"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.float64), "for float32 on cpu and not float64 on cpu"),
+        (torch.zeros(1, 3, 64, 64, device="meta"), "for float32 on cpu and not float32 on meta"),
+    ],
+    ids=["batch", "size", "no batch", "dtype", "device"],
+)
+def test_other_images_never_reach_the_compiled_code(images, sentence):
+    model, reached = compiled_for(1, 3, 64, 64)
+    with pytest.raises(ValueError, match=sentence):
+        model(images)
+    assert reached == []
+
+
+def test_open_sizes_take_any_but_the_channels():
+    model, reached = compiled_for(None, 3, None, None, minimum=33)
+    model(torch.zeros(4, 3, 33, 90))
+    assert len(reached) == 1
+    with pytest.raises(ValueError, match=r"for images of anyx3xanyxany and not 4x1x33x90: compile it for those$"):
+        model(torch.zeros(4, 1, 33, 90))
+    with pytest.raises(ValueError, match="at least 33 pixels a side"):
+        model(torch.zeros(4, 3, 32, 90))
+
+
+def test_compiled_with_open_sizes_it_predicts_the_same_in_the_next_process_too(tmp_path):
+    spec = tiny()
+    network = ResNeStFeatures(spec, out_indices=(1,))  # each layer takes seconds to compile
+    load_weights(network, draw_weights(spec))
+    network.eval()
+    optimize(network, torch.zeros(1, 3, 64, 64), tmp_path / "open.pt2", dynamic=True)
+    model = OptimizedModel.load(tmp_path / "open.pt2")
+    for shape in ((1, 3, 64, 64), (3, 3, 33, 90), (2, 3, 65, 47)):
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            torch.testing.assert_close(model(images)[0], network(images)[0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="at least 33 pixels a side"):
+        model(torch.zeros(1, 3, 32, 32))
+
+
+def test_the_process_s_memory_is_left_alone_unless_asked(monkeypatch):
+    kept = []
+    monkeypatch.setattr("resnest.torch.deploy.keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr("resnest.torch.deploy.deploy", lambda model: (_ for _ in ()).throw(RuntimeError("far enough")))
+    for keep in (False, True):
+        with pytest.raises(RuntimeError, match="far enough"):
+            optimize(None, torch.zeros(1, 3, 64, 64), keep_memory=keep)
+        assert kept == [True] * keep
