@@ -73,7 +73,7 @@ class ResNeSt(ResNeStFeatures, BaseModule):
             self.init_weights()
         self._register_load_state_dict_pre_hook(_rename_stem)
 
-    def init_weights(self, last_gamma: bool = False) -> None:
+    def init_weights(self, last_gamma: bool | None = None) -> None:
         """Draw fresh weights, or load `weights`: what mmengine calls before training."""
         super().init_weights(last_gamma)
         if self.weights is not None:

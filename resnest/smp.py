@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from resnest.specs.resnest import get_spec, list_models
 from resnest.torch.networks.resnest import ResNeStFeatures
@@ -58,12 +59,18 @@ class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
 
         The library's own way looks for strides in convolutions, and a ResNeSt's are in its poolings.
         """
-        spec = dataclasses.replace(self.spec, output_stride=output_stride)
-        dilated = ResNeStFeatures(spec, out_indices=self.out_indices)
-        dilated.load_state_dict(self.state_dict())
-        dilated.to(next(self.parameters()))
-        for stage in ("layer1", "layer2", "layer3", "layer4"):
-            setattr(self, stage, getattr(dilated, stage))
+        spec = self.spec.at_stride(output_stride)
+        with torch.device("meta"):
+            dilated = ResNeStFeatures(spec, out_indices=self.out_indices)
+        # What holds weights or statistics stays as it is: trained, frozen, in eval mode, or replaced by another norm.
+        pools = nn.AvgPool2d, nn.Identity
+        for name, module in dilated.named_modules():
+            ours: Any = self.get_submodule(name)
+            if isinstance(module, nn.Conv2d):
+                ours.stride, ours.padding, ours.dilation = module.stride, module.padding, module.dilation
+            elif isinstance(module, pools) and isinstance(ours, pools):
+                parent, _, attribute = name.rpartition(".")
+                setattr(self.get_submodule(parent), attribute, module.train(ours.training))
         self.spec = spec
         self._output_stride = output_stride
 

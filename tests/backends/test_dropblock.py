@@ -62,9 +62,11 @@ def test_a_network_with_dropblock_trains_at_any_size(backend, size):
 
 def test_dropblock_stands_in_stages_3_and_4_alone(backend):
     model = backend.build(tiny(), dropblock_prob=0.2)
-    for stage, count in ((model.layer1, 0), (model.layer2, 0), (model.layer3, 3), (model.layer4, 3)):
-        scheduler = backend.module.DropBlockScheduler(stage, 1)
-        assert len(scheduler.blocks) == count
+    for stage in (model.layer1, model.layer2):
+        with pytest.raises(ValueError, match="no DropBlock"):
+            backend.module.DropBlockScheduler(stage, 1)
+    for stage in (model.layer3, model.layer4):
+        assert len(backend.module.DropBlockScheduler(stage, 1).blocks) == 3
 
 
 def test_the_scheduler_goes_up_in_equal_steps_and_stays(backend):
@@ -87,4 +89,22 @@ def test_the_scheduler_changes_what_a_running_network_drops(backend):
 
 def test_a_schedule_without_steps_is_refused(backend):
     with pytest.raises(ValueError, match="total_steps=0"):
-        backend.module.DropBlockScheduler(backend.build(tiny()), 0)
+        backend.module.DropBlockScheduler(backend.build(tiny(), dropblock_prob=0.1), 0)
+
+
+def test_a_model_without_dropblock_has_nothing_to_schedule(backend):
+    with pytest.raises(ValueError, match="no DropBlock in this model: build it with dropblock_prob above 0"):
+        backend.module.DropBlockScheduler(backend.build(tiny()), 4)
+
+
+def test_a_resumed_scheduler_goes_on_where_it_was(backend):
+    model = backend.build(tiny(), dropblock_prob=0.1)
+    scheduler = backend.module.DropBlockScheduler(model, total_steps=4, stop=0.2)
+    scheduler.step()
+    scheduler.step()
+    state = scheduler.state_dict()
+    resumed = backend.build(tiny(), dropblock_prob=0.1)
+    scheduler = backend.module.DropBlockScheduler(resumed, total_steps=4, stop=0.2)
+    scheduler.load_state_dict(state)
+    assert all(float(block.prob) == pytest.approx(0.1) for block in scheduler.blocks)
+    assert scheduler.step() == pytest.approx(0.15)

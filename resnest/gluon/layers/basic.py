@@ -43,7 +43,9 @@ def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
     return (lambda **_: Identity()) if deploy else norm_layer
 
 
-def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D) -> Any:
+def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D, std: float | None = None) -> Any:
+    """The convolution; its weight is drawn from N(0, 2 / fan-out), as the authors' code does, or with `std`."""
+    drawn = mx.init.MSRAPrelu("out", slope=0) if std is None else mx.init.Normal(std)
     return layer(
         conv.out_channels,
         conv.kernel_size,
@@ -53,7 +55,7 @@ def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D) -> Any:
         groups=conv.groups,
         use_bias=conv.bias,
         in_channels=conv.in_channels,
-        weight_initializer=mx.init.MSRAPrelu("out", slope=0),  # N(0, 2 / fan-out), as the authors' code draws
+        weight_initializer=drawn,
     )
 
 

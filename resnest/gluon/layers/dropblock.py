@@ -42,12 +42,16 @@ class DropBlockScheduler:
 
     A hybridized model is traced anew after each step, because MXNet fixes the probability in
     its graph: step once an epoch rather than once a batch.
+
+    Raises ValueError for a model without any.
     """
 
     def __init__(self, model: Any, total_steps: int, *, start: float = 0.0, stop: float = 0.1):
         self.model = model
         self.blocks: list[DropBlock] = []
         model.apply(lambda block: self.blocks.append(block) if isinstance(block, DropBlock) else None)
+        if not self.blocks:
+            raise ValueError("there is no DropBlock in this model: build it with dropblock_prob above 0")
         self.prob_at = linear(total_steps, start, stop)
         self.steps = 0
         self._set(self.prob_at(0))
@@ -56,6 +60,15 @@ class DropBlockScheduler:
         """Go one step further and give the new probability; past `total_steps` it stays at `stop`."""
         self.steps += 1
         return self._set(self.prob_at(self.steps))
+
+    def state_dict(self) -> dict[str, int]:
+        """What resuming needs: the steps gone."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state` was taken: the probability is that of its step at once."""
+        self.steps = state["steps"]
+        self._set(self.prob_at(self.steps))
 
     def _set(self, prob: float) -> float:
         if any(block.prob != prob for block in self.blocks):

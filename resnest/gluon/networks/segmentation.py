@@ -13,7 +13,7 @@ from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, sequent
 from resnest.gluon.layers.units import pooled_unit, resize_like, unit
 from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import load_weights
-from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
+from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
 
@@ -27,7 +27,7 @@ class Head(mx.gluon.Block):
     def __init__(self, head: HeadSpec, **kwargs: Any):
         super().__init__(**kwargs)
         with self.name_scope():
-            self.conv_seg = conv2d(head.classifier)
+            self.conv_seg = conv2d(head.classifier, std=CLASSIFIER_STD)
             self.dropout = nn.Dropout(head.dropout, axes=(2, 3))  # whole channels
 
     def features(self, stages: list[Any]) -> Any:

@@ -54,6 +54,10 @@ class Unit(NamedTuple):
 FINE = -1
 """The scale of the finer map."""
 
+CLASSIFIER_STD = 0.01
+"""A fresh classifier's weights are drawn from N(0, this squared) and its bias is zero, as mmsegmentation's, so that
+training starts from even odds."""
+
 
 @dataclass(frozen=True)
 class HeadSpec:

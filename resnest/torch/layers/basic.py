@@ -94,6 +94,14 @@ class MaxPool2d(nn.MaxPool2d):
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
+def reset(network: nn.Module) -> None:
+    """Have every layer draw its own first values and statistics anew."""
+    for module in network.modules():
+        draw = getattr(module, "reset_parameters", None)
+        if callable(draw):
+            draw()
+
+
 def init_conv2d(module: nn.Module) -> None:
     """Draw a convolution's weight from N(0, 2 / fan-out), as the authors' code does."""
     # On the meta device there is nothing to draw, and PyTorch takes long to find that out.

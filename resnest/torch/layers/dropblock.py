@@ -23,8 +23,13 @@ class DropBlock(nn.Module):
     def __init__(self, prob: float, block_size: int = DROPBLOCK_SIZE):
         super().__init__()
         self.block_size = block_size
+        self.first_prob = check_probability(prob)
         # A tensor, not a number, so that a compiled model sees the scheduler's changes.
-        self.register_buffer("prob", torch.tensor(check_probability(prob), device="cpu"), persistent=False)
+        self.register_buffer("prob", torch.tensor(self.first_prob, device="cpu"), persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Drop with the first probability again; after `to_empty` there is none."""
+        self.prob.fill_(self.first_prob)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -43,10 +48,15 @@ class DropBlock(nn.Module):
 
 
 class DropBlockScheduler:
-    """Move the drop probability of every DropBlock in `model` from `start` to `stop` in `total_steps` equal steps."""
+    """Move the drop probability of every DropBlock in `model` from `start` to `stop` in `total_steps` equal steps.
+
+    Raises ValueError for a model without any.
+    """
 
     def __init__(self, model: nn.Module, total_steps: int, *, start: float = 0.0, stop: float = 0.1):
         self.blocks = [module for module in model.modules() if isinstance(module, DropBlock)]
+        if not self.blocks:
+            raise ValueError("there is no DropBlock in this model: build it with dropblock_prob above 0")
         self.prob_at = linear(total_steps, start, stop)
         self.steps = 0
         self._set(self.prob_at(0))
@@ -55,6 +65,15 @@ class DropBlockScheduler:
         """Go one step further and give the new probability; past `total_steps` it stays at `stop`."""
         self.steps += 1
         return self._set(self.prob_at(self.steps))
+
+    def state_dict(self) -> dict[str, int]:
+        """What resuming needs: the steps gone."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state` was taken: the probability is that of its step at once."""
+        self.steps = state["steps"]
+        self._set(self.prob_at(self.steps))
 
     def _set(self, prob: float) -> float:
         for block in self.blocks:

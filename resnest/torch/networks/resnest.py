@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from resnest.specs.blocks import STEM_POOL, BlockSpec
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
 from resnest.torch.deploy import deploy
-from resnest.torch.layers.basic import BatchNorm, NormLayer, avg_pool2d, conv2d, init_conv2d, max_pool2d, norm_after
+from resnest.torch.layers.basic import (
+    BatchNorm,
+    NormLayer,
+    avg_pool2d,
+    conv2d,
+    init_conv2d,
+    max_pool2d,
+    norm_after,
+    reset,
+)
 from resnest.torch.layers.dropblock import DropBlock
 from resnest.torch.layers.splat import SplitAttention
 from resnest.torch.weights import SavedModel
@@ -87,12 +96,22 @@ class ResNeSt(nn.Module, SavedModel):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.drop = nn.Dropout(final_drop)
         self.fc = classifier(spec)
-        self.init_weights(last_gamma)
+        self.last_gamma = last_gamma
+        self.draw_weights()
 
-    def init_weights(self, last_gamma: bool = False) -> None:
-        """Draw fresh weights as the authors' code does."""
+    def init_weights(self, last_gamma: bool | None = None) -> None:
+        """Draw all weights and statistics anew as the authors' code does, after `to_empty` too.
+
+        Without `last_gamma` the last norms start as the network was built to.
+        """
+        self.last_gamma = self.last_gamma if last_gamma is None else last_gamma
+        reset(self)
+        self.draw_weights()
+
+    def draw_weights(self) -> None:
+        """Draw what the layers have drawn otherwise than the authors' code does."""
         self.apply(init_conv2d)
-        if last_gamma:
+        if self.last_gamma:
             for name, scale in self.named_parameters():
                 if name.endswith(".bn3.weight"):
                     nn.init.zeros_(scale)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnest.specs.segmentation.heads import ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
+from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
-from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
@@ -26,6 +26,12 @@ class Head(nn.Module):
         super().__init__()
         self.conv_seg = conv2d(head.classifier)
         self.dropout = nn.Dropout2d(head.dropout)
+
+    def draw_classifier(self) -> None:
+        """Draw a classifier from which training starts at even odds."""
+        weight, bias = self.conv_seg.parameters()
+        nn.init.normal_(weight, std=CLASSIFIER_STD)
+        nn.init.zeros_(bias)
 
     def features(self, stages: list[Tensor]) -> Tensor:
         """What the classifier sees, from the feature maps of stages 1 to 4."""
@@ -111,7 +117,19 @@ class Segmenter(nn.Module):
         self.decode_head = HEADS[spec.head](spec.decode_head, norm_layer)
         auxiliary = spec.auxiliary_head
         self.auxiliary_head = FCNHead(auxiliary, norm_layer) if isinstance(auxiliary, FCNSpec) else None
+        self.draw_weights()
+
+    def init_weights(self) -> None:
+        """Draw all weights and statistics anew, after `to_empty` too."""
+        reset(self)
+        self.draw_weights()
+
+    def draw_weights(self) -> None:
+        """Draw what the layers have drawn otherwise than the authors' code and mmsegmentation do."""
         self.apply(init_conv2d)
+        for head in (self.decode_head, self.auxiliary_head):
+            if head is not None:
+                head.draw_classifier()
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The backbone's feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
@@ -126,12 +144,13 @@ class Segmenter(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) at the input's resolution, without training."""
-        training = self.training
+        modes = [(module, module.training) for module in self.modules()]  # frozen norms are in eval mode already
         with torch.no_grad():
             try:
                 return resize_like(self.eval()(x), x)
             finally:
-                self.train(training)
+                for module, training in modes:
+                    module.training = training
 
 
 def create_segmenter(
