@@ -11,7 +11,7 @@ import numpy as np
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights import load
 from resnest.weights.adapt import adapt
-from resnest.weights.recognition.segmentation import CLASSIFIER as HEAD
+from resnest.weights.recognition.tasks import BACKBONE, task_in
 
 
 def choose(
@@ -39,6 +39,6 @@ def choose(
         spec = dataclasses.replace(spec, num_classes=0)
     if not isinstance(weights, Mapping):
         arrays = load(weights, backbone=headless)
-        # Of a segmentation network's checkpoint a classifier takes the backbone.
-        weights = load(weights, backbone=True) if HEAD in arrays else arrays
+        # Of a checkpoint of another task a classifier takes the backbone.
+        weights = arrays if task_in(arrays) is BACKBONE else load(weights, backbone=True)
     return adapt(weights, spec, asked)

@@ -10,12 +10,8 @@ import numpy as np
 from resnest.backends.hub import HubMixin
 from resnest.gluon._mxnet import mx
 from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
-from resnest.weights.names.backbone import DIALECTS
-from resnest.weights.names.segmentation import get_dialect
-from resnest.weights.recognition.backbone import fit
-from resnest.weights.recognition.segmentation import fit_segmentation
+from resnest.weights.recognition.tasks import fit, own_names
 
 
 def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None, copy: bool = True) -> None:
@@ -27,11 +23,8 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
     ValueError, listing them, for tensors that are unknown, missing or misshaped.
     """
     targets = _parameters(model)
-    if isinstance(model.spec, SegmentationSpec):
-        arrays = fit_segmentation(weights, model.spec)
-    else:
-        shapes = {name: tuple(parameter.shape) for name, parameter in targets.items()}
-        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
+    shapes = {name: tuple(parameter.shape) for name, parameter in targets.items()}
+    arrays = fit(in_form_of(model.spec, weights), model.spec, shapes)
     for name, target in targets.items():
         source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))
         if target._data is None:
@@ -61,10 +54,8 @@ class SavedModel(HubMixin):
 
 def canonical_names(model: Any) -> dict[str, str]:
     """Structural name, as `save_parameters` writes it -> canonical name, in checkpoint order."""
-    if isinstance(model.spec, SegmentationSpec):
-        names = get_dialect("gluon", model.spec.head).from_canonical(model.spec.tensors())
-        return {theirs: ours for ours, theirs in names.items()}
-    return DIALECTS["gluon"].to_canonical(model._collect_params_with_prefix())
+    names = own_names(model.spec, "gluon", list(model._collect_params_with_prefix()))
+    return {theirs: ours for ours, theirs in names.items()}
 
 
 def _parameters(model: Any) -> dict[str, Any]:

@@ -11,12 +11,9 @@ from torch import nn
 
 from resnest.backends.hub import HubMixin
 from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
-from resnest.weights.names.backbone import NOT_WEIGHTS
-from resnest.weights.names.segmentation import get_dialect
-from resnest.weights.recognition.backbone import fit
-from resnest.weights.recognition.segmentation import fit_segmentation
+from resnest.weights.names.dialect import NOT_WEIGHTS
+from resnest.weights.recognition.tasks import fit, own_names
 
 
 def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = True) -> None:
@@ -30,11 +27,8 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     attributes = _attributes(model)
     state = model.state_dict(keep_vars=True)
     targets = {name: state[attribute] for name, attribute in attributes.items()}
-    if isinstance(model.spec, SegmentationSpec):
-        arrays = fit_segmentation(weights, model.spec)
-    else:
-        shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
-        arrays = fit(in_form_of(model.spec, weights), shapes, model.spec.name)
+    shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+    arrays = fit(in_form_of(model.spec, weights), model.spec, shapes)
     for name, target in targets.items():
         source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:
@@ -75,9 +69,7 @@ def canonical_names(model: Any) -> dict[str, str]:
 
 def _attributes(model: Any) -> dict[str, str]:
     """Canonical name -> name in the model's state dict, in checkpoint order."""
-    if isinstance(model.spec, SegmentationSpec):
-        return get_dialect("torch", model.spec.head).from_canonical(model.spec.tensors())
-    return {name: name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)}
+    return own_names(model.spec, "torch", [name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)])
 
 
 def _materialise(model: nn.Module, name: str, tensor: torch.Tensor) -> None:

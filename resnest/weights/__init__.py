@@ -3,7 +3,8 @@
 Imports: specs and NumPy.
 """
 
-from resnest.weights.recognition.backbone import check
-from resnest.weights.store import convert, dialect_of, load, recognise, save
+from resnest.weights.recognition.check import check
+from resnest.weights.recognition.tasks import recognise
+from resnest.weights.store import convert, dialect_of, load, save
 
 __all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]

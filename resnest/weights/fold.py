@@ -14,7 +14,8 @@ import numpy as np
 
 from resnest.specs.blocks import NORM_EPS, NORM_TENSORS
 from resnest.specs.resnest import ResNeStSpec
-from resnest.weights.recognition.backbone import check, is_folded, recognise
+from resnest.weights.recognition.backbone import is_folded, recognise
+from resnest.weights.recognition.check import check
 
 
 def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:

@@ -8,21 +8,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.networks import Network
 from resnest.weights.formats import files
 from resnest.weights.formats.tensors import Tensors
-from resnest.weights.names import segmentation as segmentation_names
-from resnest.weights.names.backbone import NOT_WEIGHTS, detect_dialect, get_dialect
-from resnest.weights.recognition.backbone import Shapes, check
-from resnest.weights.recognition.backbone import recognise as recognise_backbone
-from resnest.weights.recognition.segmentation import CLASSIFIER, recognise_segmentation
+from resnest.weights.names.dialect import NOT_WEIGHTS, Dialect
+from resnest.weights.recognition.check import check
+from resnest.weights.recognition.tasks import BACKBONE, TASKS, Task, recognise, task_of
 
 __all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]
 
 Path = str | os.PathLike
-
-Spec = ResNeStSpec | SegmentationSpec
 
 _BACKBONE = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
 
@@ -41,13 +36,8 @@ def load(source: Path | bytes, *, backbone: bool = False) -> dict[str, np.ndarra
     broken, in no known dialect, or not all of a ResNeSt.
     """
     with files.open_file(source) as opened:
-        names, _ = _understand(files.describe(source), opened, backbone)
-        return {canonical: opened[name] for canonical, name in names.items()}
-
-
-def recognise(shapes: Shapes) -> Spec:
-    """The spec of the network, with or without a segmentation head, whose canonical tensors have these shapes."""
-    return recognise_segmentation(shapes) if CLASSIFIER in shapes else recognise_backbone(shapes)
+        read, _ = _understand(files.describe(source), opened, backbone)
+        return dict(read)
 
 
 def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
@@ -62,15 +52,15 @@ def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None =
     files.write_file(path, _spoken(path, weights, spec, dialect))
 
 
-def convert(source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False) -> Spec:
+def convert(source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False) -> Network:
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
     Formats, names and `backbone` go as in `load` and `save`; values and dtypes stay as they are.
     """
     files.writable_suffix(target)
     with files.open_file(source) as opened:
-        names, spec = _understand(files.describe(source), opened, backbone)
-        files.write_file(target, _spoken(target, opened.renamed(names), spec, dialect))
+        read, spec = _understand(files.describe(source), opened, backbone)
+        files.write_file(target, _spoken(target, read, spec, dialect))
     return spec
 
 
@@ -78,20 +68,34 @@ def dialect_of(path: Path) -> str:
     """The name of the dialect that the file at `path` is in."""
     with files.open_file(path) as source:
         try:
-            return (segmentation_names.detect_dialect(source) or detect_dialect(source)).name
+            return _detect(source)[1].name
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _understand(what: str, source: Tensors, backbone: bool) -> tuple[dict[str, str], Spec]:
-    """Canonical name -> name in the file `what`, for a file that holds all of a network, and the network."""
+def _detect(source: Tensors) -> tuple[Task, Dialect]:
+    """The first task that these tensors are of, and the dialect that they are in; ValueError where there is none."""
+    for task in TASKS:
+        dialect = task.names.detect_dialect(source)
+        if dialect is not None:
+            return task, dialect
+    raise AssertionError("the last task's dialects raise where they do not know the names")
+
+
+def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Network]:
+    """The canonical tensors in the file `what`, which is to hold all of a network, and the network."""
     try:
-        segmentation = None if backbone else segmentation_names.detect_dialect(source)
-        canonical = (segmentation or detect_dialect(source)).to_canonical(source)
+        task, dialect = (BACKBONE, BACKBONE.names.detect_dialect(source)) if backbone else _detect(source)
+        assert dialect is not None  # the backbone's raise where they do not know the names
+        canonical = dialect.to_canonical(source)
         if backbone:
             canonical = {theirs: ours for theirs, ours in canonical.items() if ours.startswith(_BACKBONE)}
-        shapes = {canonical[name]: shape for name, shape in source.shapes.items() if name in canonical}
-        spec = recognise_segmentation(shapes, segmentation) if segmentation else recognise_backbone(shapes)
+        shapes = {
+            canonical[name]: dialect.canonical_shape(shape)
+            for name, shape in source.shapes.items()
+            if name in canonical
+        }
+        spec = task.recognise(shapes, dialect)
         check(shapes, spec.tensors(), spec.name)
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
@@ -100,16 +104,14 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[dict[str, s
         parts = dict.fromkeys(name.partition(".")[0] for name in left_out)
         logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), ", ".join(parts))
     names = {ours: theirs for theirs, ours in canonical.items()}
-    return {name: names[name] for name in spec.tensors()}, spec
+    return source.renamed({name: names[name] for name in spec.tensors()}).turned(dialect.turned_back), spec
 
 
-def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: Spec, dialect: str | None) -> Tensors:
-    """`weights` in checkpoint order under the names that belong into the file at `path`."""
-    if dialect is None and files.writable_suffix(path) == ".params":
-        dialect = "gluon"
-    if isinstance(spec, SegmentationSpec):
-        dialect = dialect or "mmsegmentation"
-        names = segmentation_names.get_dialect(dialect, spec.head).from_canonical(spec.tensors())
-    else:
-        names = get_dialect(dialect or "torch").from_canonical(spec)
-    return Tensors.of(weights).renamed({theirs: ours for ours, theirs in names.items()})
+def _spoken(path: Path, weights: Mapping[str, np.ndarray], spec: Network, name: str | None) -> Tensors:
+    """`weights` in checkpoint order, under the names and with the axes that belong into the file at `path`."""
+    if name is None and files.writable_suffix(path) == ".params":
+        name = "gluon"
+    names = task_of(spec).names
+    dialect = names.get_dialect(name or names.CANONICAL, spec)
+    theirs = {theirs: ours for ours, theirs in dialect.from_canonical(spec).items()}
+    return Tensors.of(weights).renamed(theirs).turned(dialect.turned)

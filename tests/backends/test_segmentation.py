@@ -48,7 +48,7 @@ def test_tensors_are_mmsegmentations_in_its_order(method):
 @pytest.mark.parametrize("method", ["fcn", "pspnet"])
 def test_tensors_are_sssegmentations_in_its_dialect(method):
     spec = get_segmentation_spec(f"{method}_resnest101_voc")
-    names = get_dialect("sssegmentation", spec.head).from_canonical(spec.tensors())
+    names = get_dialect("sssegmentation", spec).from_canonical(spec)
     assert {names[name]: shape for name, shape in spec.tensors().items()} == toolbox_tensors("ssseg", method)
 
 

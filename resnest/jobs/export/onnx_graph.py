@@ -24,7 +24,7 @@ from resnest.specs.blocks import (
     SplitAttentionSpec,
 )
 from resnest.specs.resnest import ResNeStSpec
-from resnest.weights.recognition.backbone import check
+from resnest.weights.recognition.check import check
 
 OPSET = 17
 """The newest that every onnxruntime since 1.12 reads."""

@@ -19,7 +19,7 @@ from resnest.data.photos import normalise
 from resnest.data.resize import resize
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
-from resnest.weights.recognition.segmentation import fit_segmentation, recognise_segmentation
+from resnest.weights.recognition import segmentation
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales of a multi-scale prediction, as both toolboxes evaluate."""
@@ -149,8 +149,8 @@ def open_labeller(
     spec = get_segmentation_spec(model) if model else None
     arrays = load(weights)
     try:
-        spec = spec or recognise_segmentation({name: array.shape for name, array in arrays.items()})
-        arrays = fit_segmentation(arrays, spec)
+        spec = spec or segmentation.recognise({name: array.shape for name, array in arrays.items()})
+        arrays = segmentation.fit(arrays, spec, spec.tensors())
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from None
     return Labeller(spec, registry.load(backend).predictor(spec, arrays, device), inference, size)

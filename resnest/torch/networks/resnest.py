@@ -73,7 +73,7 @@ class ResNeSt(nn.Module, SavedModel):
 
     def __init__(
         self,
-        spec: ResNeStSpec,
+        spec: "ResNeStSpec",  # a name, or the hub would make one of whatever a config.json holds
         *,
         norm_layer: NormLayer = BatchNorm,
         final_drop: float = 0.0,
@@ -155,7 +155,7 @@ class ResNeStFeatures(ResNeSt):
     last one asked for are not built.
     """
 
-    def __init__(self, spec: ResNeStSpec, *, out_indices: Sequence[int] = (1, 2, 3, 4), **options: Any):
+    def __init__(self, spec: "ResNeStSpec", *, out_indices: Sequence[int] = (1, 2, 3, 4), **options: Any):
         super().__init__(dataclasses.replace(spec, num_classes=0), **options)
         self.out_indices = check_out_indices(out_indices)
         self.feature_channels = [self.feature_channels[i] for i in self.out_indices]

@@ -44,6 +44,16 @@ class Tensors(Mapping[str, np.ndarray]):
         headers = {new: self.headers[old] for new, old in names.items()}
         return Tensors(headers, lambda new: self._read(names[new]))
 
+    def turned(self, turn: Callable[[np.ndarray], np.ndarray]) -> Tensors:
+        """These arrays with their axes in another order; `turn` gives a view."""
+
+        def header(known: Header) -> Header:
+            nothing = np.lib.stride_tricks.as_strided(np.empty(1, known.dtype), known.shape, [0] * len(known.shape))
+            return Header(turn(nothing).shape, known.dtype)
+
+        headers = {name: header(known) for name, known in self.headers.items()}
+        return Tensors(headers, lambda name: turn(self._read(name)))
+
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.headers:
             raise KeyError(name)

@@ -1,4 +1,4 @@
-"""Which network do these tensors belong to, and are they all there?"""
+"""Which classifier or backbone do these tensors belong to, and what of them does a network take?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from resnest.specs.resnest import VARIANTS, ResNeStSpec
+from resnest.weights.names import backbone as names
+from resnest.weights.names.dialect import Dialect
+from resnest.weights.recognition.check import Shapes, check
 
-Shapes = Mapping[str, tuple[int, ...]]
+__all__ = ["SPEC", "fit", "holds", "is_folded", "names", "recognise"]
 
-MOST_NAMED = 8
-"""So many tensors of a kind are named in an error."""
+SPEC = ResNeStSpec
+"""The kind of spec that this task has."""
 
 _OPTIONAL_PARTS = {"layer1", "layer2", "layer3", "layer4", "fc"}
 
@@ -21,12 +24,12 @@ _OPTIONAL_PARTS = {"layer1", "layer2", "layer3", "layer4", "fc"}
 _NOT_IN_TENSORS = ("name", "avd_first", "output_stride", "dilated_pooling", "image_size")
 
 
-def recognise(shapes: Shapes) -> ResNeStSpec:
+def recognise(shapes: Shapes, dialect: Dialect | None = None) -> ResNeStSpec:
     """The spec of the network whose canonical tensors have these shapes.
 
     Of the variants with the same tensors the first is taken (`resnest50` for a
     `resnest50_fast_2s1x64d`, which differs in where it pools). Raises ValueError for tensors
-    that are no ResNeSt's.
+    that are no ResNeSt's. In which `dialect` they were written tells nothing.
     """
     try:
         found = _derive(shapes)
@@ -69,32 +72,19 @@ def _derive(shapes: Shapes) -> ResNeStSpec:
     )
 
 
-def check(shapes: Shapes, expected: Shapes, what: str) -> None:
-    """Raise ValueError, listing them, for tensors that `what` does not have, lacks, or has in another shape."""
-    unknown = [name for name in shapes if name not in expected]
-    missing = [name for name in expected if name not in shapes]
-    misshaped = [
-        f"{name} is {tuple(shapes[name])} instead of {tuple(shape)}"
-        for name, shape in expected.items()
-        if name in shapes and tuple(shapes[name]) != tuple(shape)
-    ]
-    complaints = [
-        f"{kind}: {', '.join(names[:MOST_NAMED])}{f' and {len(names) - MOST_NAMED} more' * (len(names) > MOST_NAMED)}"
-        for kind, names in (("unknown", unknown), ("missing", missing), ("misshaped", misshaped))
-        if names
-    ]
-    if complaints:
-        raise ValueError(f"these tensors are not those of {what}; {'; '.join(complaints)}")
+def holds(names: Container[str]) -> bool:
+    """Whether these canonical names may be a classifier's or backbone's: what is of no other task is taken for one."""
+    return True
 
 
-def fit(weights: Mapping[str, np.ndarray], expected: Shapes, what: str) -> dict[str, np.ndarray]:
-    """The `weights` that `what`, whose tensors have the shapes `expected`, is to be loaded with.
+def fit(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, built: Shapes) -> dict[str, np.ndarray]:
+    """The `weights` that a network of this `spec`, whose tensors have the shapes `built`, is to be loaded with.
 
-    A classifier or stage that `what` was built without is left out. Raises ValueError, listing
+    A classifier or stage that it was built without is left out. Raises ValueError, listing
     them, for tensors that are unknown, missing or misshaped.
     """
-    built = {name.partition(".")[0] for name in expected}
-    left_out = _OPTIONAL_PARTS - built
+    parts = {name.partition(".")[0] for name in built}
+    left_out = _OPTIONAL_PARTS - parts
     kept = {name: array for name, array in weights.items() if name.partition(".")[0] not in left_out}
-    check({name: array.shape for name, array in kept.items()}, expected, what)
+    check({name: array.shape for name, array in kept.items()}, built, spec.name)
     return kept

@@ -1,16 +1,23 @@
-"""Which segmentation network do these tensors belong to, and are they all there?"""
+"""Which segmentation network do these tensors belong to, and what of them does a network take?"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import BACKBONE, SEGMENTATION_VARIANTS, STEM, SegmentationSpec
-from resnest.weights.names.segmentation import HEAD_SIGNS, SegmentationDialect
-from resnest.weights.recognition.backbone import Shapes, fit, recognise
+from resnest.weights.names import segmentation as names
+from resnest.weights.names.dialect import Dialect
+from resnest.weights.recognition import backbone
+from resnest.weights.recognition.check import Shapes, check
+
+__all__ = ["SPEC", "fit", "holds", "names", "recognise"]
+
+SPEC = SegmentationSpec
+"""The kind of spec that this task has."""
 
 CLASSIFIER = "decode_head.conv_seg.weight"
 
@@ -18,14 +25,14 @@ CLASSIFIER = "decode_head.conv_seg.weight"
 _NOT_IN_TENSORS = ("name", "dataset", "pooled_first", "dropout", "num_classes")
 
 
-def recognise_segmentation(shapes: Shapes, dialect: SegmentationDialect | None = None) -> SegmentationSpec:
+def recognise(shapes: Shapes, dialect: Dialect | None = None) -> SegmentationSpec:
     """The spec of the segmentation network whose canonical tensors have these shapes.
 
     One of the published networks where the shapes are its; otherwise a network of its own, which
     follows sssegmentation where the file did (`dialect`). Raises ValueError for tensors that are
     no segmentation network's.
     """
-    head = next((head for head, sign in HEAD_SIGNS.items() if sign in shapes), None)
+    head = next((head for head, sign in names.HEAD_SIGNS.items() if sign in shapes), None)
     if head is None or CLASSIFIER not in shapes:
         raise ValueError("these tensors are no segmentation network's: decode_head is none of FCN, PSP and ASPP")
     auxiliary = shapes.get("auxiliary_head.conv_seg.weight")
@@ -65,12 +72,17 @@ def _backbone(shapes: Shapes) -> ResNeStSpec:
         if name.startswith("backbone."):
             parts[f"{ours.get(module, module.removeprefix('backbone.'))}.{tensor}"] = shape
     return dataclasses.replace(
-        recognise(parts), output_stride=BACKBONE.output_stride, dilated_pooling=BACKBONE.dilated_pooling
+        backbone.recognise(parts), output_stride=BACKBONE.output_stride, dilated_pooling=BACKBONE.dilated_pooling
     )
 
 
-def fit_segmentation(weights: Mapping[str, np.ndarray], spec: SegmentationSpec) -> dict[str, np.ndarray]:
-    """The `weights` that the network `spec` is to be loaded with.
+def holds(names: Container[str]) -> bool:
+    """Whether these canonical names are a segmentation network's."""
+    return CLASSIFIER in names
+
+
+def fit(weights: Mapping[str, np.ndarray], spec: SegmentationSpec, built: Shapes) -> dict[str, np.ndarray]:
+    """The `weights` that a network of this `spec`, whose tensors have the shapes `built`, is to be loaded with.
 
     An auxiliary head that the network does without is left out. Raises ValueError for weights of
     another kind of network, of another number of classes, and for tensors that are unknown,
@@ -88,6 +100,10 @@ def fit_segmentation(weights: Mapping[str, np.ndarray], spec: SegmentationSpec) 
             f"these weights tell {classes} classes apart and {spec.name} {spec.num_classes}:"
             f" build it with num_classes={classes}"
         )
-    if not spec.auxiliary_channels:
-        weights = {name: array for name, array in weights.items() if not name.startswith("auxiliary_head.")}
-    return fit(weights, spec.tensors(), spec.name)
+    kept = {
+        name: array
+        for name, array in weights.items()
+        if spec.auxiliary_channels or not name.startswith("auxiliary_head.")
+    }
+    check({name: array.shape for name, array in kept.items()}, built, spec.name)
+    return kept

@@ -29,9 +29,9 @@ def test_every_network_is_recognised_by_its_tensors(name):
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: f"{dialect.name}-{dialect.heads[0]}")
 def test_a_dialect_reads_what_it_writes(dialect):
     for head in dialect.heads:
-        names = list(tiny(head, joins_input=dialect.name != "sssegmentation").tensors())
-        translated = dialect.from_canonical(names)
-        assert len(set(translated.values())) == len(names)
+        spec = tiny(head, joins_input=dialect.name != "sssegmentation")
+        translated = dialect.from_canonical(spec)
+        assert len(set(translated.values())) == len(spec.tensors())
         assert dialect.to_canonical(translated.values()) == {theirs: ours for ours, theirs in translated.items()}
 
 
@@ -108,7 +108,7 @@ def test_sssegmentations_aspp_joins_the_mean_last(tmp_path):
     from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv2d, interpolate
 
     spec = tiny("aspp", pooled_first=False)
-    names = get_dialect("sssegmentation", "aspp").from_canonical(spec.tensors())
+    names = get_dialect("sssegmentation", spec).from_canonical(spec)
     theirs = {names[name]: make_weight(names[name], shape) for name, shape in spec.tensors().items()}
     files.write_file(tmp_path / "theirs.npz", theirs)
     w = {name: torch.from_numpy(array).double() for name, array in theirs.items()}
