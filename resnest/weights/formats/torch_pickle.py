@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -55,49 +53,13 @@ def read(path: Path) -> Tensors:
 
 
 def write(file: BinaryIO, arrays: Tensors) -> None:
-    """Write a state dict that `torch.load(weights_only=True)` reads."""
+    """Write a state dict that `torch.load(weights_only=True)` reads.
+
+    PyTorch has to have all of it in memory at once: the file's size comes on top of PyTorch's own, where
+    every other format takes that of one tensor.
+    """
     torch = _torch(file.name)
-    # PyTorch lays the file out with holes where the data belongs, and the data is put into
-    # them one tensor at a time, so that the whole network is never in memory.
-    hollow = {
-        name: torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
-        for name, (shape, dtype) in arrays.headers.items()
-    }
-    with torch.serialization.skip_data():
-        torch.save(hollow, file)
-    file.flush()
-    with zipfile.ZipFile(file.name) as archive:
-        records = archive.infolist()
-        directory = archive.start_dir
-    numbers = {record.filename.partition("/")[2]: number for number, record in enumerate(records)}
-    checksums = [0] * len(records)
-    for number, name in enumerate(arrays):
-        place = numbers[f"data/{number}"]
-        data = np.ascontiguousarray(arrays[name]).reshape(-1).view("u1").data
-        checksums[place] = zlib.crc32(data)
-        _fill(file, records[place], data, checksums[place])
-    _sign(file, directory, [sum_ or record.CRC for sum_, record in zip(checksums, records)])
-
-
-def _fill(file: BinaryIO, record: zipfile.ZipInfo, data: memoryview, checksum: int) -> None:
-    """Put a stored zip member's data, and the checksum behind it, into the hole left for them."""
-    if not data.nbytes:
-        return
-    file.seek(record.header_offset + 26)  # a local header: 30 bytes, the name, an extra field
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    file.seek(record.header_offset + 30 + name_length + extra_length)
-    file.write(data)
-    file.write(b"PK\x07\x08" + struct.pack("<I", checksum))
-
-
-def _sign(file: BinaryIO, directory: int, checksums: list[int]) -> None:
-    """Write the members' checksums into the zip's central directory, which begins at `directory`."""
-    position = directory
-    for checksum in checksums:
-        file.seek(position + 16)  # an entry: 46 bytes, the name, an extra field, a comment
-        file.write(struct.pack("<I", checksum))
-        file.seek(position + 28)
-        position += 46 + sum(struct.unpack("<HHH", file.read(6)))
+    torch.save({name: torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))) for name in arrays}, file)
 
 
 def _load(path: Path) -> Mapping[str, Any]:
