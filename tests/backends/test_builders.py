@@ -5,7 +5,7 @@ import pytest
 
 from resnest import get_spec, weights
 from resnest.weights.seeded import draw_weights
-from tests.conftest import photo_like
+from tests.support.arrays import photo_like
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 

@@ -16,8 +16,9 @@ from resnest.torch.layers.basic import BatchNorm
 from resnest.torch.layers.splat import weighted_sum
 from resnest.weights import recognise, save
 from resnest.weights.fold import fold
-from resnest.weights.seeded import make_input, make_weight
-from tests.conftest import Backend, relative
+from resnest.weights.seeded import draw_weights, make_input
+from tests.support.arrays import as_dtype, relative
+from tests.support.backends import Backend
 
 TINY = {"stage_depths": (1, 2, 1, 1), "bottleneck_width": 8, "stem_width": 4, "num_classes": 5}
 
@@ -30,18 +31,15 @@ FORMS = [
 ]
 
 
-def draw(**changes) -> dict[str, np.ndarray]:
+def drawn(**changes) -> dict[str, np.ndarray]:
     spec = ResNeStSpec("resnest14", **TINY | changes)
-    return {name: make_weight(name, shape).astype(np.float64) for name, shape in spec.tensors().items()}
+    return as_dtype(draw_weights(spec), "float64")
 
 
 def build(backend, weights=None, **changes):
     """A tiny model in float64, in eval mode."""
     model = backend.module.create_model("resnest14", **TINY | changes)
-    if backend.name == "torch":
-        model.double().eval()
-    else:
-        model.cast("float64")
+    backend.cast(model, "float64")
     if weights is not None:
         backend.module.load_weights(model, weights)
     return model
@@ -52,7 +50,7 @@ IMAGES = make_input((2, 3, 64, 50)).astype(np.float64)
 
 @pytest.mark.parametrize("changes", FORMS)
 def test_a_deployed_model_predicts_what_the_model_does(backend, changes):
-    model = build(backend, draw(**changes), **changes)
+    model = build(backend, drawn(**changes), **changes)
     deployed = model.deploy()
     assert deployed.spec == dataclasses.replace(model.spec, deploy=True)
     assert relative(backend.predict(deployed, IMAGES), backend.predict(model, IMAGES)) < 1e-12
@@ -62,7 +60,7 @@ def test_a_deployed_model_predicts_what_the_model_does(backend, changes):
 @pytest.mark.gluon
 def test_both_backends_deploy_to_the_same_network(changes):
     torch, gluon = Backend("torch"), Backend("gluon")
-    ours, theirs = (build(backend, draw(**changes), deploy=True, **changes) for backend in (torch, gluon))
+    ours, theirs = (build(backend, drawn(**changes), deploy=True, **changes) for backend in (torch, gluon))
     assert relative(torch.predict(ours, IMAGES), gluon.predict(theirs, IMAGES)) < 1e-13
     weights = torch.module.get_weights(ours)
     assert list(weights) == list(gluon.module.get_weights(theirs)) == list(ours.spec.tensors())
@@ -70,7 +68,7 @@ def test_both_backends_deploy_to_the_same_network(changes):
 
 
 def test_a_model_is_built_from_unfolded_and_from_folded_weights_and_files(backend, tmp_path):
-    weights = draw()
+    weights = drawn()
     save(fold(weights), tmp_path / "folded.safetensors")
     sources = [weights, fold(weights), tmp_path / "folded.safetensors"]
     models = [backend.module.create_model("resnest14", weights=source, deploy=True, **TINY) for source in sources]
@@ -80,11 +78,11 @@ def test_a_model_is_built_from_unfolded_and_from_folded_weights_and_files(backen
 
 def test_folded_weights_are_refused_by_a_model_with_norms(backend):
     with pytest.raises(ValueError, match="build it with deploy=True"):
-        build(backend, fold(draw()))
+        build(backend, fold(drawn()))
 
 
 def test_a_backbone_deploys_to_a_backbone(backend):
-    weights = draw()
+    weights = drawn()
     model = build(backend, weights, features_only=True, out_indices=(1, 3))
     deployed = model.deploy()
     assert deployed.out_indices == [1, 3]
@@ -94,7 +92,7 @@ def test_a_backbone_deploys_to_a_backbone(backend):
 
 
 def test_a_deployed_model_deploys_to_its_like(backend):
-    deployed = build(backend, draw()).deploy()
+    deployed = build(backend, drawn()).deploy()
     again = deployed.deploy()
     assert again is not deployed
     assert np.array_equal(backend.predict(again, IMAGES), backend.predict(deployed, IMAGES))
@@ -102,9 +100,9 @@ def test_a_deployed_model_deploys_to_its_like(backend):
 
 def test_the_norms_own_epsilon_is_folded(backend):
     if backend.name == "torch":
-        model = build(backend, draw(), norm_layer=lambda channels: BatchNorm(channels, eps=0.1))
+        model = build(backend, drawn(), norm_layer=lambda channels: BatchNorm(channels, eps=0.1))
     else:
-        model = build(backend, draw(), norm_kwargs={"epsilon": 0.1})
+        model = build(backend, drawn(), norm_kwargs={"epsilon": 0.1})
     assert relative(backend.predict(model.deploy(), IMAGES), backend.predict(model, IMAGES)) < 1e-12
 
 
@@ -120,7 +118,7 @@ def test_options_of_norms_are_refused_where_there_are_none(backend, option):
 
 
 def test_a_deployed_model_gets_a_fresh_classifier(backend):
-    deployed = build(backend, draw()).deploy()
+    deployed = build(backend, drawn()).deploy()
     deployed.reset_classifier(7)
     assert backend.predict(deployed, IMAGES).shape == (2, 7)
 
@@ -128,7 +126,7 @@ def test_a_deployed_model_gets_a_fresh_classifier(backend):
 @pytest.mark.parametrize("radix", [1, 2, 4])
 def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
     backend = Backend("torch")
-    deployed = build(backend, draw(radix=radix), radix=radix).deploy()
+    deployed = build(backend, drawn(radix=radix), radix=radix).deploy()
     expected = backend.predict(deployed, IMAGES)
     images = torch.from_numpy(IMAGES)
     for compiled in (torch.jit.script(deployed), torch.jit.trace(deployed, images)):
@@ -146,7 +144,7 @@ def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
 @pytest.mark.gluon
 def test_gluon_optimizes_for_onednn():
     backend = Backend("gluon")
-    weights = {name: array.astype(np.float32) for name, array in draw().items()}
+    weights = {name: array.astype(np.float32) for name, array in drawn().items()}
     model = backend.module.create_model("resnest14", weights=weights, **TINY)
     images = IMAGES.astype(np.float32)
     optimized = backend.module.optimize(model, backend.array(images))
@@ -154,7 +152,7 @@ def test_gluon_optimizes_for_onednn():
 
 
 def test_torch_optimizes_to_a_package_that_the_next_process_loads(tmp_path):
-    weights = {name: array.astype(np.float32) for name, array in draw().items()}
+    weights = {name: array.astype(np.float32) for name, array in drawn().items()}
     model = resnest.torch.create_model("resnest14", weights=weights, **TINY).eval()
     images = torch.from_numpy(IMAGES.astype(np.float32))
     with torch.no_grad():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.conftest import photo_like, tiny
+from tests.support.arrays import photo_like
+from tests.support.specs import tiny
 
 
 def dropblock(backend, prob, **kwargs):

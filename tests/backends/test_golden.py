@@ -7,7 +7,7 @@ import pytest
 
 from resnest import get_spec
 from resnest.weights.seeded import draw_weights, make_input
-from tests.conftest import relative
+from tests.support.arrays import relative
 from tests.support.paths import FIXTURES
 
 GOLDEN = sorted(FIXTURES.glob("resnest*.npz"))

@@ -14,7 +14,8 @@ from resnest import get_spec, weights
 from resnest.backends.hub import model_card
 from resnest.weights.formats import files
 from resnest.weights.seeded import draw_weights
-from tests.conftest import Backend, photo_like
+from tests.support.arrays import photo_like
+from tests.support.backends import Backend
 from tests.support.paths import REPOSITORY
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}

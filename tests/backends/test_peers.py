@@ -14,7 +14,7 @@ from resnest.specs.resnest import ALIASES
 from resnest.torch import ResNeSt, load_weights
 from resnest.torch.backend import run_stages
 from resnest.weights.seeded import draw_weights
-from tests.conftest import photo_like, relative
+from tests.support.arrays import photo_like, relative
 from tests.support.paths import REPOSITORY
 
 

@@ -10,7 +10,8 @@ from resnest.jobs.bench.run import Job, contenders
 from resnest.jobs.parity import compare_stages, titles
 from resnest.weights.names.backbone import DIALECTS
 from resnest.weights.seeded import draw_weights
-from tests.conftest import photo_like, tiny
+from tests.support.arrays import photo_like
+from tests.support.specs import tiny
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 
 from resnest import get_spec, list_models
 from resnest.weights.seeded import draw_weights, make_weight
-from tests.conftest import photo_like, relative, tiny
+from tests.support.arrays import photo_like, relative
+from tests.support.specs import tiny
 from tests.support.strategies import specs
 
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -139,9 +140,9 @@ def test_other_norms_may_see_one_image(backend):
     if backend.name == "torch":
         from torch import nn
 
-        model = backend.network(tiny(), norm_layer=lambda channels: nn.GroupNorm(4, channels))
+        model = backend.module.ResNeSt(tiny(), norm_layer=lambda channels: nn.GroupNorm(4, channels))
     else:
-        model = backend.network(tiny(), use_global_stats=True)
+        model = backend.module.ResNeSt(tiny(), use_global_stats=True)
         model.initialize()
     out = backend.train(model, photo_like(1, 3, 64, 64, dtype="float32"))
     assert np.isfinite(out).all()

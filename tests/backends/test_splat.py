@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnest.specs.blocks import SplitAttentionSpec
-from tests.conftest import photo_like, relative
+from tests.support.arrays import photo_like, relative
 from tests.support.paths import REPOSITORY
 
 

@@ -10,8 +10,8 @@ from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights.fold import fold
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
 from tests.support.paths import REPOSITORY
+from tests.support.specs import tiny
 from tests.support.without import run_without
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from resnest.weights.seeded import draw_weights
-from tests.conftest import Backend, photo_like, relative, tiny
+from tests.support.arrays import photo_like, relative
+from tests.support.backends import Backend
+from tests.support.specs import tiny
 
 pytestmark = pytest.mark.gluon
 
@@ -62,7 +64,7 @@ def test_its_own_parameter_files_go_both_ways(gluon, tmp_path):
     ours = weights.load(tmp_path / "mxnet.params")
     assert all((ours[name] == array).all() for name, array in draw_weights(spec).items())
     weights.save(draw_weights(spec), tmp_path / "ours.params")
-    model = gluon.network(spec)
+    model = gluon.module.ResNeSt(spec)
     model.load_parameters(str(tmp_path / "ours.params"))
     held = gluon.module.get_weights(model)
     assert all((held[name] == array).all() for name, array in draw_weights(spec).items())

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from resnest.weights.seeded import draw_weights
-from tests.conftest import Backend, photo_like, relative, tiny
+from tests.support.arrays import photo_like, relative
+from tests.support.backends import Backend
+from tests.support.specs import tiny
 
 pytestmark = pytest.mark.gluon
 

@@ -13,7 +13,8 @@ from resnest.jobs.parity import (
     verify_conversion,
 )
 from resnest.weights.seeded import draw_weights
-from tests.conftest import photo_like, tiny
+from tests.support.arrays import photo_like
+from tests.support.specs import tiny
 
 pytestmark = pytest.mark.gluon
 

@@ -5,7 +5,7 @@ import torch
 
 from resnest.torch import ResNeSt, ResNeStFeatures, load_weights
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
+from tests.support.specs import tiny
 
 SPECS = [
     tiny(),

@@ -6,8 +6,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from resnest.torch import ResNeSt, Segmenter, load_weights
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
-from tests.support.segmenters import tiny as tiny_segmenter
+from tests.support.specs import tiny, tiny_segmenter
 
 FORMS = [{"radix": radix, "deploy": deploy} for radix in (1, 2, 4) for deploy in (False, True)]
 

@@ -5,7 +5,7 @@ import torch
 
 from resnest.torch import OptimizedModel, ResNeStFeatures, load_weights, optimize
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
+from tests.support.specs import tiny
 
 
 def compiled_for(*shape, dtype="float32", device="cpu", minimum=1):

@@ -6,7 +6,7 @@ import pytest
 from resnest import get_spec, weights
 from resnest.weights.adapt import adapt, fresh_classifier, spread
 from resnest.weights.seeded import draw_weights, make_weight
-from tests.conftest import Backend
+from tests.support.backends import Backend
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 SPEC = get_spec("resnest14", num_classes=7, **NARROW)

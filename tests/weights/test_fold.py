@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 
-from resnest import ResNeStSpec, get_spec, list_models
+from resnest import get_spec, list_models
 from resnest.weights import load, recognise, save
 from resnest.weights.fold import fold, in_form_of
-from resnest.weights.seeded import make_weight
-
-
-def tiny(**changes) -> ResNeStSpec:
-    return ResNeStSpec("tiny", (1, 2, 1, 1), **{"bottleneck_width": 8, "stem_width": 4, "num_classes": 5, **changes})
-
-
-def draw(spec: ResNeStSpec, dtype=np.float32) -> dict[str, np.ndarray]:
-    return {name: make_weight(name, shape).astype(dtype) for name, shape in spec.tensors().items()}
-
+from resnest.weights.seeded import draw_weights
+from tests.support.arrays import as_dtype
+from tests.support.specs import tiny
 
 FORMS = [
     {},
@@ -37,7 +30,7 @@ def test_a_deploy_form_has_a_bias_wherever_there_was_a_norm_and_no_norms(name):
 
 
 def test_a_folded_convolution_does_what_convolution_and_norm_did():
-    weights = draw(tiny(), np.float64)
+    weights = as_dtype(draw_weights(tiny()), "float64")
     folded = fold(weights)
     pixels = np.random.default_rng(0).normal(size=weights["layer1.0.conv3.weight"].shape[1])
     out = weights["layer1.0.conv3.weight"][:, :, 0, 0] @ pixels
@@ -50,7 +43,7 @@ def test_a_folded_convolution_does_what_convolution_and_norm_did():
 @pytest.mark.parametrize("changes", FORMS)
 def test_folded_weights_are_those_of_the_deploy_form_in_its_order(changes):
     spec = tiny(**changes)
-    folded = fold(draw(spec))
+    folded = fold(draw_weights(spec))
     expected = tiny(**changes, deploy=True).tensors()
     assert {name: array.shape for name, array in folded.items()} == expected
     assert list(folded) == list(expected)
@@ -58,7 +51,7 @@ def test_folded_weights_are_those_of_the_deploy_form_in_its_order(changes):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_folding_keeps_the_dtype_and_leaves_its_input_alone(dtype):
-    weights = draw(tiny(), dtype)
+    weights = as_dtype(draw_weights(tiny()), dtype)
     before = {name: array.copy() for name, array in weights.items()}
     assert {array.dtype for array in fold(weights).values()} == {np.dtype(dtype)}
     assert weights.keys() == before.keys()
@@ -66,7 +59,7 @@ def test_folding_keeps_the_dtype_and_leaves_its_input_alone(dtype):
 
 
 def test_folding_twice_is_folding_once():
-    once = fold(draw(tiny()))
+    once = fold(draw_weights(tiny()))
     twice = fold(once)
     assert all(np.array_equal(once[name], twice[name]) for name in once)
 
@@ -83,7 +76,7 @@ def test_the_tensors_tell_which_form_they_are_of(changes):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params", ".pth"])
 def test_folded_weights_save_and_load_like_any_others(tmp_path, suffix):
-    folded = fold(draw(tiny()))
+    folded = fold(draw_weights(tiny()))
     save(folded, tmp_path / f"folded{suffix}")
     loaded = load(tmp_path / f"folded{suffix}")
     assert list(loaded) == list(folded)
@@ -91,7 +84,7 @@ def test_folded_weights_save_and_load_like_any_others(tmp_path, suffix):
 
 
 def test_half_a_network_is_not_folded():
-    weights = draw(tiny())
+    weights = draw_weights(tiny())
     del weights["layer2.1.bn1.running_var"]
     with pytest.raises(ValueError, match=r"missing: layer2\.1\.bn1\.running_var"):
         fold(weights)
@@ -99,4 +92,4 @@ def test_half_a_network_is_not_folded():
 
 def test_folded_weights_do_not_fit_a_network_with_norms():
     with pytest.raises(ValueError, match="build it with deploy=True"):
-        in_form_of(tiny(), fold(draw(tiny())))
+        in_form_of(tiny(), fold(draw_weights(tiny())))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from resnest import get_spec, list_models, weights
 from resnest.weights import check
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
+from tests.support.specs import tiny
 from tests.support.strategies import specs
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".params")

@@ -10,7 +10,8 @@ from resnest.cli import main
 from resnest.jobs.export.files import export, suffix
 from resnest.weights import save
 from resnest.weights.fold import fold
-from resnest.weights.seeded import make_weight
+from resnest.weights.seeded import draw_weights
+from tests.support.specs import tiny
 
 FORMS = [
     {},
@@ -20,18 +21,10 @@ FORMS = [
 ]
 
 
-def tiny(**changes) -> ResNeStSpec:
-    return ResNeStSpec("tiny", (1, 2, 1, 1), **{"bottleneck_width": 8, "stem_width": 4, "num_classes": 5, **changes})
-
-
-def draw(spec: ResNeStSpec) -> dict[str, np.ndarray]:
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
-
-
 @pytest.mark.parametrize("deploy", [False, True], ids=["training form", "deploy form"])
 @pytest.mark.parametrize("changes", FORMS)
 def test_an_onnx_file_predicts_what_the_model_does_at_any_batch_and_size(tmp_path, changes, deploy):
-    weights = draw(tiny(**changes))
+    weights = draw_weights(tiny(**changes))
     rows = export(tiny(**changes, deploy=deploy), weights, tmp_path / "tiny.onnx", "onnx")
     assert len(rows) == 2
     assert all(row.within for row in rows)
@@ -40,7 +33,7 @@ def test_an_onnx_file_predicts_what_the_model_does_at_any_batch_and_size(tmp_pat
 @pytest.mark.parametrize("deploy", [False, True], ids=["training form", "deploy form"])
 @pytest.mark.parametrize("format", ["torchscript", "pt2", pytest.param("mxnet", marks=pytest.mark.gluon)])
 def test_a_framework_file_predicts_what_the_model_does(tmp_path, format, deploy):
-    rows = export(tiny(deploy=deploy), draw(tiny()), tmp_path / f"tiny{suffix(format)}", format)
+    rows = export(tiny(deploy=deploy), draw_weights(tiny()), tmp_path / f"tiny{suffix(format)}", format)
     assert all(row.within for row in rows)
 
 
@@ -48,7 +41,7 @@ def test_an_onnx_graph_has_open_sizes_strided_poolings_and_says_what_it_is(tmp_p
     import onnx
 
     spec = tiny(deploy=True)
-    export(spec, draw(tiny()), tmp_path / "tiny.onnx", "onnx")
+    export(spec, draw_weights(tiny()), tmp_path / "tiny.onnx", "onnx")
     model = onnx.load(tmp_path / "tiny.onnx")
     assert [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [
         "batch",
@@ -71,14 +64,14 @@ def test_an_onnx_graph_has_open_sizes_strided_poolings_and_says_what_it_is(tmp_p
 )
 def test_a_wrong_format_or_suffix_is_one_sentence(tmp_path, format, name, complaint):
     with pytest.raises(ValueError, match=complaint):
-        export(tiny(), draw(tiny()), tmp_path / name, format)
+        export(tiny(), draw_weights(tiny()), tmp_path / name, format)
 
 
 @pytest.fixture
 def small_file(tmp_path):
     """Weights of a tiny network that the command can be told the name of."""
     spec = ResNeStSpec("resnest14", (1, 1, 1, 1), num_classes=3)
-    save(fold(draw(spec)), tmp_path / "weights.safetensors")
+    save(fold(draw_weights(spec)), tmp_path / "weights.safetensors")
     return tmp_path / "weights.safetensors"
 
 

@@ -18,7 +18,7 @@ from resnest.jobs.predict.draw import overlay, shares
 from resnest.jobs.predict.segmentation import SCALES, Inference, slide, softmax, starts
 from resnest.jobs.verify.iou import Scores, confusion_matrix
 from resnest.weights.seeded import draw_weights
-from tests.support.segmenters import TINY
+from tests.support.specs import TINY_BACKBONE
 
 
 def pixelwise(image):
@@ -181,7 +181,7 @@ def test_cityscapes_names_are_paired(tmp_path):
 
 @pytest.fixture(scope="module")
 def spec():
-    return SegmentationSpec("tiny", "fcn", 21, channels=8, auxiliary_channels=4, backbone=TINY)
+    return SegmentationSpec("tiny", "fcn", 21, channels=8, auxiliary_channels=4, backbone=TINY_BACKBONE)
 
 
 @pytest.fixture(scope="module")

@@ -23,14 +23,10 @@ from resnest.weights.formats import files
 from resnest.weights.names import backbone as naming
 from resnest.weights.names.backbone import DIALECTS, detect_dialect, get_dialect
 from resnest.weights.names.patterns import rename
-from resnest.weights.seeded import make_weight
+from resnest.weights.seeded import draw_weights
 from tests.support.paths import FIXTURES
 
 TINY = ResNeStSpec("tiny", (1, 2, 1, 1), bottleneck_width=4, stem_width=4, num_classes=3)
-
-
-def draw(spec):
-    return {name: make_weight(name, shape) for name, shape in spec.tensors().items()}
 
 
 def write_pth(path, content):
@@ -147,7 +143,7 @@ def test_what_timm_saves_gives_the_logits_that_timm_gives(tmp_path):
 
 @pytest.mark.parametrize("dialect", [*DIALECTS, *naming.ALIASES])
 def test_the_command_writes_every_dialect(tmp_path, dialect):
-    weights.save(draw(TINY), tmp_path / "a.npz")
+    weights.save(draw_weights(TINY), tmp_path / "a.npz")
     arguments = ["convert", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), "--dialect", dialect]
     assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
     assert weights.dialect_of(tmp_path / "b.npz") == get_dialect(dialect).name
@@ -189,7 +185,7 @@ def test_mmpretrain_counts_no_pooling_in_a_shortcut_that_does_not_stride():
 @pytest.mark.parametrize("dialect", ["openmmlab", "mmpretrain", "sssegmentation", "smp", "detectron2"])
 def test_the_backbone_is_read_with_and_without_its_prefix_and_through_wrappers(tmp_path, dialect):
     spec = dataclasses.replace(TINY, num_classes=0)
-    arrays, names = draw(spec), get_dialect(dialect).from_canonical(spec)
+    arrays, names = draw_weights(spec), get_dialect(dialect).from_canonical(spec)
     prefix = get_dialect(dialect).prefix
     state = {name.removeprefix(prefix): torch.from_numpy(arrays[ours]) for ours, name in names.items()}
     for before in ("", prefix, "module.", f"module.{prefix}", f"student.model.{prefix}", "backbone.bottom_up."):
@@ -211,7 +207,7 @@ def test_the_backbone_is_read_with_and_without_its_prefix_and_through_wrappers(t
     ],
 )
 def test_wrappers_come_off_and_averaged_weights_go_first(tmp_path, wrap):
-    arrays = draw(TINY)
+    arrays = draw_weights(TINY)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     loaded = weights.load(write_pth(tmp_path / "file.pth", wrap(state)))
     assert all(np.array_equal(loaded[name], array) for name, array in arrays.items())
@@ -219,7 +215,7 @@ def test_wrappers_come_off_and_averaged_weights_go_first(tmp_path, wrap):
 
 def test_heads_behind_another_prefix_are_left_out_loudly(tmp_path, caplog):
     spec = dataclasses.replace(TINY, num_classes=0)
-    names, arrays = get_dialect("openmmlab").from_canonical(spec), draw(spec)
+    names, arrays = get_dialect("openmmlab").from_canonical(spec), draw_weights(spec)
     state = {name: torch.from_numpy(arrays[ours]) for ours, name in names.items()}
     state |= {"decode_head.conv_seg.weight": torch.ones(2), "auxiliary_head.conv_seg.weight": torch.ones(2)}
     path = write_pth(tmp_path / "segmenter.pth", {"meta": {"epoch": 1}, "state_dict": state})
@@ -229,7 +225,7 @@ def test_heads_behind_another_prefix_are_left_out_loudly(tmp_path, caplog):
 
 
 def test_heads_beside_the_backbone_are_left_out_when_asked(tmp_path):
-    arrays = draw(TINY)
+    arrays = draw_weights(TINY)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()} | {"head.block.weight": torch.ones(2)}
     path = write_pth(tmp_path / "segmenter.pth", state)
     with pytest.raises(ValueError, match=r"unknown: head\.block\.weight"):

@@ -8,7 +8,7 @@ from resnest.weights.formats import files
 from resnest.weights.names import backbone
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.seeded import draw_weights
-from tests.conftest import tiny
+from tests.support.specs import tiny, tiny_segmenter
 
 KERNELS_LAST = Dialect(
     "kernels_last",  # as frameworks that keep channels last name and turn them
@@ -50,8 +50,6 @@ def test_it_converts_to_and_from_the_others(kernels_last, tmp_path):
 
 
 def test_two_networks_in_one_file_are_told_apart_for_every_task(tmp_path):
-    from tests.support.segmenters import tiny as tiny_segmenter
-
     state = draw_weights(tiny_segmenter())
     twice = {f"{prefix}.{name}": array for prefix in ("student", "teacher") for name, array in state.items()}
     files.write_file(tmp_path / "a.npz", twice)

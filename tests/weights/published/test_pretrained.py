@@ -20,7 +20,7 @@ from resnest import get_spec, weights
 from resnest.cli import main
 from resnest.weights.published import download, pretrained
 from resnest.weights.seeded import draw_weights
-from tests.conftest import Backend
+from tests.support.backends import Backend
 from tests.support.server import serving
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
