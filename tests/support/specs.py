@@ -15,5 +15,5 @@ def tiny(**changes: Any) -> ResNeStSpec:
 
 
 def tiny_segmenter(head: str = "fcn", **changes: Any) -> SegmentationSpec:
-    fields = {"channels": 8, "auxiliary_channels": 4, "backbone": TINY_BACKBONE} | changes
-    return SegmentationSpec("tiny", head, 5, **fields)
+    fields = {"num_classes": 5, "channels": 8, "auxiliary_channels": 4, "backbone": TINY_BACKBONE} | changes
+    return SegmentationSpec("tiny", head, **fields)

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import pytest
+
+from resnest import weights
+from resnest.weights.seeded import draw_weights
+from tests.support.cli import refused, run
+from tests.support.paths import REPOSITORY
+from tests.support.specs import tiny
+
+
+def test_convert_converts_and_says_what(tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.params", "--dialect", "torch")
+    assert result.exit_code == 0
+    assert "tensors" in result.output
+    assert weights.dialect_of(tmp_path / "b.params") == "torch"
+
+
+@pytest.mark.gluon
+def test_convert_can_verify_the_logits(tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.params", "--verify")
+    assert result.exit_code == 0
+    assert "logits" in result.output
+    assert "same" in result.output
+
+
+def test_a_broken_source_leaves_the_target_alone(tmp_path):
+    (tmp_path / "a.params").write_bytes(b"broken")
+    (tmp_path / "b.npz").write_bytes(b"precious")
+    assert "a.params" in refused(run("convert", tmp_path / "a.params", tmp_path / "b.npz"))
+    assert (tmp_path / "b.npz").read_bytes() == b"precious"
+
+
+def test_the_script_is_the_same_command(tmp_path):
+    script = REPOSITORY / "tools" / "convert_weights.py"
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    subprocess.run([sys.executable, script, tmp_path / "a.npz", tmp_path / "b.params"], check=True)
+    assert weights.dialect_of(tmp_path / "b.params") == "gluon"
+    failed = subprocess.run([sys.executable, script, "x.npz", "y.npz"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stderr) == (2, "Error: there is no weight file x.npz\n")
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize("dialect", ["symbol", "openmmlab"])
+def test_a_conversion_to_any_dialect_can_be_verified(dialect, tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--dialect", dialect, "--verify")
+    assert result.exit_code == 0
+    assert weights.dialect_of(tmp_path / "b.npz") == dialect
+
+
+def test_converting_the_backbone_leaves_heads_out(tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "a.npz", **draw_weights(tiny()), **{"head.weight": np.zeros(3)})
+    assert "unknown: head.weight" in refused(run("convert", tmp_path / "a.npz", tmp_path / "b.npz"))
+    assert run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--backbone").exit_code == 0
+    assert weights.load(tmp_path / "b.npz").keys() == tiny(num_classes=0).tensors().keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.pth", "b.params"], "no weight file nowhere.pth"),
+        (["a.params", "b.bin"], "b.bin has no suffix of a weight file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(arguments, sentence):
+    assert sentence in refused(run("convert", *arguments))

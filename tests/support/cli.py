@@ -1,0 +1,20 @@
+"""The command line in this process."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner, Result
+
+from resnest.cli import main
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def refused(result: Result) -> str:
+    """The one sentence that bad input was answered with."""
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith("Error: ")
+    return result.stderr
