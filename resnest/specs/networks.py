@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from resnest.specs.blocks import Layer
 from resnest.specs.cost import Cost
+from resnest.specs.detection.network import DETECTION_VARIANTS, get_detection_spec
 from resnest.specs.resnest import VARIANTS, get_spec
 from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS, get_segmentation_spec
 
@@ -59,6 +60,7 @@ Self = TypeVar("Self", bound=Network)
 
 PUBLISHED: tuple[tuple[Mapping[str, Any], Callable[[str], Network]], ...] = (
     (SEGMENTATION_VARIANTS, get_segmentation_spec),
+    (DETECTION_VARIANTS, get_detection_spec),
     (VARIANTS, get_spec),  # the last, because it knows timm's names too
 )
 """The published networks of each task, and who gives the spec of one."""

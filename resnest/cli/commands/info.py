@@ -10,7 +10,7 @@ import click
 from resnest.cli.options import output_stride_option
 from resnest.cli.parts import part_of
 from resnest.cli.terminal import Command, console, make_table
-from resnest.specs import ResNeStSpec, SegmentationSpec, find
+from resnest.specs import DetectionSpec, ResNeStSpec, SegmentationSpec, find
 from resnest.specs.cost import trained_parameters
 from resnest.specs.resnest import ALIASES
 
@@ -69,4 +69,31 @@ def _show_heads(spec: SegmentationSpec, size: int) -> None:
     console.print(table)
 
 
-_TABLES: dict[type, Any] = {ResNeStSpec: _show_stages, SegmentationSpec: _show_heads}
+def _show_detector(spec: DetectionSpec, size: int) -> None:
+    # Without a size the published one, which is no square.
+    cost = spec.cost(size, spec.scale[0] if size == spec.image_size else size)
+    console.print(f"[bold]{spec.name}[/] at {cost.height}x{cost.width}: {spec.num_classes} classes")
+    table = make_table("part", "output", "params", "MACs")
+    regions, detections = spec.proposals.after, spec.max_detections
+    outputs = {
+        "backbone": "layer1 to layer4",
+        "neck": "p2 to p6",
+        "rpn_head": f"{regions} proposals",
+        "roi_head.bbox_head": f"{detections} detections",
+        "roi_head.mask_head": f"{detections} masks",
+    }
+    for part, output in outputs.items():
+        tensors = {name: shape for name, shape in spec.tensors().items() if name.startswith(f"{part}.")}
+        macs = sum(layer.macs for layer in cost.layers if layer.name.startswith(f"{part}."))
+        if tensors:
+            table.add_row(part, output, f"{trained_parameters(tensors):,}", f"{macs:,}")
+    table.add_section()
+    table.add_row("all", "", f"{cost.parameters:,}", f"{cost.macs:,}")
+    console.print(table)
+
+
+_TABLES: dict[type, Any] = {
+    ResNeStSpec: _show_stages,
+    SegmentationSpec: _show_heads,
+    DetectionSpec: _show_detector,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from resnest.cli.terminal import Command, console, make_table
-from resnest.specs import get_spec, list_models, list_segmentation_models
+from resnest.specs import get_spec, list_detection_models, list_models, list_segmentation_models
 
 
 @click.command("list", cls=Command)
@@ -27,4 +27,5 @@ def command() -> None:
     console.print(
         "form: radix s cardinality x width d; size: side of the published input in pixels; MACs: at that size"
     )
+    console.print(f"\nfor detection: {', '.join(list_detection_models())}")
     console.print(f"\nfor segmentation: {', '.join(list_segmentation_models())}")
