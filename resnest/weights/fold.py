@@ -6,16 +6,15 @@ with other weights and a bias does the work of both (arXiv 1712.05877, section 3
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from resnest.specs.blocks import NORM_EPS, NORM_TENSORS
-from resnest.specs.resnest import ResNeStSpec
-from resnest.weights.recognition.backbone import is_folded, recognise
+from resnest.weights.recognition.backbone import is_folded
 from resnest.weights.recognition.check import check
+from resnest.weights.recognition.tasks import recognise
 
 
 def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
@@ -43,10 +42,10 @@ def in_form_of(spec: Any, weights: Mapping[str, np.ndarray], *, eps: float = NOR
     return _fold(weights, spec, eps) if spec.deploy else dict(weights)
 
 
-def _fold(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, eps: float) -> dict[str, np.ndarray]:
+def _fold(weights: Mapping[str, np.ndarray], spec: Any, eps: float) -> dict[str, np.ndarray]:
     """Fold each pair of `spec` that is there as a whole; what is not stays, so that a check can name it."""
     folded = dict(weights)
-    for conv, _, norm in dataclasses.replace(spec, deploy=False).layers():
+    for conv, _, norm in spec.in_form(False).layers():
         names = [f"{conv}.weight", *(f"{norm}.{tensor}" for tensor in NORM_TENSORS)]
         if norm is None or not all(name in weights for name in names):
             continue
@@ -58,5 +57,5 @@ def _fold(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, eps: float) -> d
         dtype = weights[names[0]].dtype
         folded[f"{conv}.weight"] = (kernel * scale[:, None, None, None]).astype(dtype)
         folded[f"{conv}.bias"] = (shift + (bias - mean) * scale).astype(dtype)
-    order = dataclasses.replace(spec, deploy=True).tensors()
+    order = spec.in_form(True).tensors()
     return {name: folded.pop(name) for name in order if name in folded} | folded

@@ -8,7 +8,7 @@ from resnest.specs.segmentation.network import HEADS, STEM, SegmentationSpec
 from resnest.weights.names.dialect import Dialect, get
 from resnest.weights.names.patterns import Rows
 
-_OURS: Rows = tuple((f"backbone.{theirs}", f"backbone.{ours}") for ours, theirs in STEM.items())
+OURS: Rows = tuple((f"backbone.{theirs}", f"backbone.{ours}") for ours, theirs in STEM.items())
 """The attributes of `resnest.torch`'s and `resnest.gluon`'s networks, where they are not called canonically."""
 
 _SSSEG: Rows = (
@@ -78,13 +78,13 @@ DIALECTS = (
     Dialect(
         "gluon",  # what `save_parameters` writes for a network of `resnest.gluon`
         ("backbone.bn1.gamma", "decode_head.conv_seg.weight"),
-        modules=(*_OURS, ("backbone.layer{stage}.{block}.conv2.bn0", "backbone.layer{stage}.{block}.conv2.bn")),
+        modules=(*OURS, ("backbone.layer{stage}.{block}.conv2.bn0", "backbone.layer{stage}.{block}.conv2.bn")),
         norm={"weight": "gamma", "bias": "beta"},
         heads=HEADS,
         any_form=True,
     ),
     Dialect(  # the state dict of a network of `resnest.torch`
-        "torch", ("backbone.bn1.weight", "decode_head.conv_seg.weight"), modules=_OURS, heads=HEADS, any_form=True
+        "torch", ("backbone.bn1.weight", "decode_head.conv_seg.weight"), modules=OURS, heads=HEADS, any_form=True
     ),
     _sssegmentation("fcn", "decoder.7.weight", *_SSSEG_FCN),
     _sssegmentation("psp", "ppm_net.bottleneck.0.weight", *_SSSEG_PSP),

@@ -9,11 +9,12 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from resnest.specs.resnest import VARIANTS, ResNeStSpec
+from resnest.specs.segmentation.network import STEM
 from resnest.weights.names import backbone as names
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition.check import Shapes, check
 
-__all__ = ["SPEC", "fit", "holds", "is_folded", "names", "recognise"]
+__all__ = ["SPEC", "behind_openmmlabs_names", "fit", "holds", "is_folded", "names", "recognise"]
 
 SPEC = ResNeStSpec
 """The kind of spec that this task has."""
@@ -45,7 +46,18 @@ def recognise(shapes: Shapes, dialect: Dialect | None = None) -> ResNeStSpec:
 
 def is_folded(names: Container[str]) -> bool:
     """Whether these canonical names are those of a deploy form: a convolution that a norm follows has no bias."""
-    return "layer1.0.conv1.bias" in names
+    return "layer1.0.conv1.bias" in names or "backbone.layer1.0.conv1.bias" in names
+
+
+def behind_openmmlabs_names(shapes: Shapes) -> ResNeStSpec:
+    """The spec of the backbone of a network whose canonical tensors, under OpenMMLab's names, have these shapes."""
+    ours = {f"backbone.{theirs}": ours for ours, theirs in STEM.items()}
+    parts = {}
+    for name, shape in shapes.items():
+        module, _, tensor = name.rpartition(".")
+        if name.startswith("backbone."):
+            parts[f"{ours.get(module, module.removeprefix('backbone.'))}.{tensor}"] = shape
+    return recognise(parts)
 
 
 def _derive(shapes: Shapes) -> ResNeStSpec:

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import BACKBONE, SEGMENTATION_VARIANTS, STEM, SegmentationSpec
+from resnest.specs.segmentation.network import BACKBONE, SEGMENTATION_VARIANTS, SegmentationSpec
 from resnest.weights.names import segmentation as names
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition import backbone
@@ -65,15 +65,8 @@ def _same_form(found: SegmentationSpec, variant: SegmentationSpec) -> bool:
 
 
 def _backbone(shapes: Shapes) -> ResNeStSpec:
-    ours = {f"backbone.{theirs}": ours for ours, theirs in STEM.items()}
-    parts = {}
-    for name, shape in shapes.items():
-        module, _, tensor = name.rpartition(".")
-        if name.startswith("backbone."):
-            parts[f"{ours.get(module, module.removeprefix('backbone.'))}.{tensor}"] = shape
-    return dataclasses.replace(
-        backbone.recognise(parts), output_stride=BACKBONE.output_stride, dilated_pooling=BACKBONE.dilated_pooling
-    )
+    found = backbone.behind_openmmlabs_names(shapes)
+    return dataclasses.replace(found, output_stride=BACKBONE.output_stride, dilated_pooling=BACKBONE.dilated_pooling)
 
 
 def holds(names: Container[str]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnest.specs.networks import Network
 from resnest.weights.names.dialect import Dialect
-from resnest.weights.recognition import backbone, segmentation
+from resnest.weights.recognition import backbone, detection, segmentation
 from resnest.weights.recognition.check import Shapes
 
 
@@ -44,7 +44,7 @@ class Task(Protocol):
         """The weights that a network of this spec is to be loaded with."""
 
 
-TASKS: tuple[Task, ...] = (segmentation, backbone)  # type: ignore[assignment]  # `names` is a module, to be read only
+TASKS: tuple[Task, ...] = (detection, segmentation, backbone)  # type: ignore[assignment]  # `names` is a module, to be read only
 """Every task, in the order in which files are asked for them; a backbone may be in a file of any other."""
 
 BACKBONE: Task = TASKS[-1]
