@@ -37,6 +37,9 @@ ONE_ALONE = {
     "networks.segmentation.Segmenter.init_weights": "the same",
     "networks.segmentation.Segmenter.draw_weights": "the same",
     "networks.segmentation.Head.draw_classifier": "the same",
+    "training.processes.Processes.wrap": "PyTorch takes the mean of gradients while it goes backward",
+    "training.processes.Processes.average": "MXNet takes it afterwards",
+    "training.update.times": "MXNet's operator with an output and an exact number is a private one",
     "networks.resnest.ResNeSt.check_input": "MXNet's poolings fail on a small image without a word",
 }
 """What stands in one backend alone, and why."""
@@ -56,6 +59,8 @@ OTHER_PARAMETERS = {
     "path": "PyTorch's compiled network can be kept as a file",
     "dynamic": "MXNet plans its graph anew for another shape",
     "keep_memory": "MXNet keeps memory by itself",
+    "device": "a process's share of the adding up is on MXNet's servers, in PyTorch on its device",
+    "scaler": "MXNet trains in no half precision here",
 }
 """Parameters that one backend alone has, and why."""
 

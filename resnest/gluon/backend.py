@@ -25,8 +25,7 @@ UNBIASED = False
 
 def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
-    model = build(spec, weights)
-    model.cast(images.dtype)
+    model = build(spec, weights, images.dtype.name)
     x = mx.nd.array(images, dtype=images.dtype)
     return [stage.asnumpy() for stage in [*model.forward_stages(x), model(x)]]
 
@@ -38,8 +37,7 @@ def run_training_step(
 
     A label is its image's, for a segmentation network that of all pixels.
     """
-    model = build(spec, weights)
-    model.cast(images.dtype)
+    model = build(spec, weights, images.dtype.name)
     with mx.autograd.record():
         output = model(mx.nd.array(images, dtype=images.dtype))
         loss = sum(weight * cross_entropy(logits, labels) for weight, logits in weighted(output))
@@ -67,7 +65,7 @@ def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device:
     """A function from (N, C, H, W) to logits at that size, computed on `device` ("cpu", "gpu:0", ...)."""
     kind, _, number = device.partition(":")
     ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0))
-    model = build(spec, weights, ctx)
+    model = build(spec, weights, ctx=ctx)
 
     def predict(images: np.ndarray) -> np.ndarray:
         return model.predict(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()
@@ -115,8 +113,9 @@ def training_step(model: Any, x: Any) -> Step:
     return step
 
 
-def build(spec: Network, weights: Mapping[str, np.ndarray], ctx: Any = None) -> Any:
-    """The network `spec` with canonical `weights`, on the context `ctx`."""
+def build(spec: Network, weights: Mapping[str, np.ndarray], dtype: str = "float32", ctx: Any = None) -> Any:
+    """The network `spec` with canonical `weights`, which are not rounded to float32 on the way to another `dtype`."""
     model = NETWORKS[type(spec)](spec)
+    model.cast(dtype)
     load_weights(model, weights, ctx=ctx)
     return model

@@ -26,7 +26,7 @@ UNBIASED = True
 
 def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
-    model = build(spec, weights).to(torch.from_numpy(images).dtype).eval()
+    model = build(spec, weights, images.dtype.name).eval()
     x = torch.from_numpy(images)
     with torch.inference_mode():
         return [stage.numpy() for stage in [*model.forward_stages(x), model(x)]]
@@ -39,7 +39,7 @@ def run_training_step(
 
     A label is its image's, for a segmentation network that of all pixels.
     """
-    model = build(spec, weights).to(torch.from_numpy(images).dtype).train()
+    model = build(spec, weights, images.dtype.name).train()
     output = model(torch.from_numpy(images))
     loss = torch.stack([weight * cross_entropy(logits, labels) for weight, logits in weighted(output)]).sum()
     loss.backward()
@@ -134,9 +134,9 @@ def convolutions_alone(model: Any, x: torch.Tensor) -> Callable[[torch.Tensor], 
     return run
 
 
-def build(spec: Network, weights: Mapping[str, np.ndarray]) -> Any:
-    """The network `spec` with canonical `weights`."""
+def build(spec: Network, weights: Mapping[str, np.ndarray], dtype: str = "float32") -> Any:
+    """The network `spec` with canonical `weights`, which are not rounded to float32 on the way to another `dtype`."""
     with torch.device("meta"):
-        model = NETWORKS[type(spec)](spec)
+        model = NETWORKS[type(spec)](spec).to(getattr(torch, dtype))
     load_weights(model, weights)
     return model

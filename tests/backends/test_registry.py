@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from resnest.backends import registry
+from resnest.backends import registry, training
 from resnest.cli import main
 from resnest.jobs.bench.run import Job, contenders
 from resnest.jobs.parity import compare_stages, titles
@@ -17,7 +17,9 @@ from tests.support.specs import tiny
 @pytest.fixture
 def three(monkeypatch):
     """The registry with a backend of the tests' own in it."""
-    monkeypatch.setitem(registry.BACKENDS, "numpy", registry.Row("NumPy", "", "tests.support.numpy_backend"))
+    monkeypatch.setitem(
+        registry.BACKENDS, "numpy", registry.Row("NumPy", "", "tests.support.numpy_backend", trained=())
+    )
     return list(registry.BACKENDS)
 
 
@@ -68,6 +70,13 @@ def test_two_of_them_can_be_asked_for(three):
 def test_a_backend_can_be_timed_by_its_name(three):
     assert "tests.support.numpy_backend" in contenders(Job("resnest50"), ["numpy"])
     assert "tests.support.numpy_backend" not in contenders(Job("resnest50"), ["timm"])
+    assert "tests.support.numpy_backend" not in contenders(Job("resnest50", train=True), ["numpy"])
+
+
+def test_a_backend_may_leave_training_to_others(three):
+    assert training.trainers() == ["torch", "gluon"]
+    with pytest.raises(ValueError, match="NumPy does not train; torch and gluon do"):
+        training.load("numpy")
 
 
 def test_an_unknown_backend_says_which_was_meant():

@@ -1,0 +1,128 @@
+"""What training asks of a backend, in NumPy arrays; `resnest.NAME.training.trainer` answers it.
+
+A backend whose row in the registry has no form that trains has none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from resnest.backends import registry
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.update import UpdateRule
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+"""Of the weights and the arithmetic; with the last two the weights are float32, and PyTorch casts as it sees fit."""
+
+Batch = tuple[Any, np.ndarray]
+"""Images (N, C, H, W) and targets (N, classes), each row adding up to 1. Images may be the framework's own arrays."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a backend is to train: on which `device` ("cpu", "cuda", "cuda:1"), in which of the `DTYPES`, and so on.
+
+    `channels_last` None is what is faster there. `average` is the share of the old that a moving average of the
+    weights keeps in each step; `accumulate` the number of batches a step takes. `frozen_norms` have their running
+    statistics for a batch's; `sync_norms` share a batch's statistics between processes. `dropout` holds the options
+    that the network is built with.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    channels_last: bool | None = None
+    compiled: bool = False
+    accumulate: int = 1
+    average: float | None = None
+    frozen_norms: tuple[str, ...] = ()
+    sync_norms: bool = False
+    dropout: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype={self.dtype!r} must be one of {', '.join(DTYPES)}")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate={self.accumulate!r} must be at least 1")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"average={self.average!r} must be above 0 and below 1")
+
+
+class Trainer(Protocol):
+    """A network in training. Where several processes train one, all of them ask it the same in the same order."""
+
+    def step(self, batches: Sequence[Batch], rate: float, key: int) -> Any:
+        """One step of the update rule at the learning rate `rate`, over the mean loss of the `batches`.
+
+        Whatever is drawn on the way follows from `key`. Gives the loss, which may still be under way: `value` waits.
+        """
+
+    def value(self, loss: Any) -> float:
+        """The loss as a number, its mean over the processes."""
+
+    def logits(self, images: Any, averaged: bool = False) -> np.ndarray:
+        """What the network, or with `averaged` its moving average, predicts outside of training: (N, classes)."""
+
+    def drop_blocks(self, prob: float) -> None:
+        """Set the drop probability of every DropBlock, if there are any."""
+
+    def weights(self, averaged: bool = False) -> dict[str, np.ndarray]:
+        """A copy of the weights, or of their moving average; running statistics are the mean over the processes."""
+
+    def state(self) -> dict[str, dict[str, np.ndarray]]:
+        """All that the next steps depend on, by name: "weights", "velocity", and "average" where there is one."""
+
+    def load_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Go on where `state` was taken."""
+
+    def total(self, numbers: np.ndarray) -> np.ndarray:
+        """The sum of every process's float64 `numbers`."""
+
+
+class Training(Protocol):
+    """What is asked of the module `resnest.NAME.training.trainer`."""
+
+    def check_setup(self, setup: Setup) -> None:
+        """Raise ValueError, naming it, for what this backend cannot do."""
+
+    def open_trainer(
+        self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup
+    ) -> Trainer:
+        """The network with these canonical weights, ready for its first step."""
+
+
+def trainers() -> list[str]:
+    """The backends that train, the one that the others are compared with first."""
+    return [name for name, row in registry.BACKENDS.items() if row.trained]
+
+
+def load(name: str) -> Training:
+    """How the backend called `name` trains; ValueError where it does not, ImportError without its framework."""
+    row = registry.row(name)
+    if not row.trained:
+        raise ValueError(f"{row.title} does not train; {' and '.join(trainers())} do")
+    return cast(Training, importlib.import_module(f"{row.package}.training.trainer"))
+
+
+def smoothed(labels: np.ndarray, classes: int, smoothing: float = 0.0, dtype: Any = np.float32) -> np.ndarray:
+    """Targets (N, classes) of labels (N,): 1 - smoothing more than the `smoothing / classes` of every other class."""
+    targets = np.full((len(labels), classes), smoothing / classes, dtype)
+    targets[np.arange(len(labels)), labels] = 1 - smoothing + smoothing / classes
+    return targets
+
+
+def with_mean_statistics(
+    weights: dict[str, np.ndarray], total: Callable[[np.ndarray], np.ndarray], processes: int
+) -> dict[str, np.ndarray]:
+    """The weights, with every running statistic replaced by its mean over the processes."""
+    if processes == 1:
+        return weights
+    names = [name for name in weights if ".running_" in name]
+    means = total(np.concatenate([weights[name].ravel().astype(np.float64) for name in names])) / processes
+    ends = np.cumsum([weights[name].size for name in names])[:-1]
+    parts = {name: part.astype(weights[name].dtype) for name, part in zip(names, np.split(means, ends), strict=True)}
+    return {**weights, **parts}
