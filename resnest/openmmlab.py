@@ -6,22 +6,24 @@ mmsegmentation and every other toolbox that stands on mmengine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from resnest.specs.arguments import closest
-from resnest.specs.resnest import get_spec
+from resnest.specs.resnest import ResNeStSpec, get_spec
 from resnest.specs.segmentation.network import STEM
 from resnest.torch.layers.basic import BatchNorm
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
 from resnest.weights import load
+from resnest.weights.published.pretrained import download
 
 try:
-    from mmengine.model import BaseModule
+    from mmengine.model import BaseModule, initialize
     from mmengine.registry import MODELS as MMENGINE_MODELS
     from mmengine.registry import Registry
 except ModuleNotFoundError as error:
@@ -29,14 +31,23 @@ except ModuleNotFoundError as error:
 
 MODELS = Registry("model", parent=MMENGINE_MODELS, scope="resnest", locations=["resnest.openmmlab"])
 
-_NORMS = {"BN": nn.BatchNorm2d, "BN2d": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}
+_NORMS: dict[str, Callable[..., nn.Module]] = {
+    "BN": BatchNorm,
+    "BN2d": BatchNorm,
+    "SyncBN": partial(nn.SyncBatchNorm, **BatchNorm.keywords),
+    "GN": lambda channels, **options: nn.GroupNorm(num_channels=channels, **options),
+}
+
+PUBLISHED = "open-mmlab://"
+"""Before the name of a network, this asks for its published weights."""
 
 
 @MODELS.register_module()
 class ResNeSt(ResNeStFeatures, BaseModule):
     """A ResNeSt backbone: (N, in_channels, H, W) -> a tuple of the feature maps of `out_indices`, 0 to 3 the stages.
 
-    `weights` is a file that `resnest.weights.load` opens, or its arrays. `norm_cfg`,
+    `weights` is a file that `resnest.weights.load` opens, or its arrays; `init_cfg` of type `Pretrained` names
+    a file too, or published weights (`open-mmlab://resnest50`), and of any other type is mmengine's. `norm_cfg`,
     `frozen_stages` (0 the stem, 1 to 4 the stages up to that one) and `norm_eval` are as in
     OpenMMLab's backbones; `changes` are fields of `resnest.ResNeStSpec`. A dilated stage pools as
     in OpenMMLab's ResNeSt unless `dilated_pooling="authors"` is asked for. Checkpoints with
@@ -65,8 +76,11 @@ class ResNeSt(ResNeStFeatures, BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         if not norm_cfg.get("requires_grad", True):
-            for norm in self.norms():
-                norm.requires_grad_(False)
+            for name, scale in self.named_parameters():
+                if isinstance(
+                    self.get_submodule(name.rpartition(".")[0]), (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+                ):
+                    scale.requires_grad_(False)
         for part in self.frozen():
             part.requires_grad_(False)
         if self.weights is not None:
@@ -74,16 +88,29 @@ class ResNeSt(ResNeStFeatures, BaseModule):
         self._register_load_state_dict_pre_hook(_rename_stem)
 
     def init_weights(self, last_gamma: bool | None = None) -> None:
-        """Draw fresh weights, or load `weights`: what mmengine calls before training."""
+        """Draw fresh weights, or load what `weights` or `init_cfg` names: what mmengine calls before training."""
         super().init_weights(last_gamma)
         if self.weights is not None:
-            load_weights(self, load(self.weights) if isinstance(self.weights, str) else self.weights)
+            load_weights(self, _arrays(self.weights))
+        for step in [self.init_cfg] if isinstance(self.init_cfg, Mapping) else self.init_cfg or []:
+            if step["type"] == "Pretrained":
+                load_weights(self, _arrays(step["checkpoint"]))
+            else:
+                initialize(self, step)
+
+    @classmethod
+    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> ResNeSt:
+        return cls(**options | dataclasses.asdict(spec))
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+        return self.from_spec(spec, out_indices=[index - 1 for index in self.out_indices])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # as OpenMMLab's backbones do
         return tuple(super().forward(x))
 
     def norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, tuple(_NORMS.values()))]
+        """The batch norms, also those that mmengine put in the place of synchronised ones."""
+        return [module for module in self.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     def frozen(self) -> list[nn.Module]:
         """The parts that do not learn."""
@@ -103,7 +130,14 @@ def _norm_layer(norm_cfg: Mapping[str, Any]) -> Any:
     options = {word: value for word, value in norm_cfg.items() if word not in ("type", "requires_grad")}
     if norm_cfg["type"] not in _NORMS:
         raise ValueError(f"there is no norm {norm_cfg['type']!r} for ResNeSt; {closest(norm_cfg['type'], _NORMS)}")
-    return partial(_NORMS[norm_cfg["type"]], **BatchNorm.keywords | options)
+    return partial(_NORMS[norm_cfg["type"]], **options)
+
+
+def _arrays(weights: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arrays of published weights, of a file, or those that were given."""
+    if not isinstance(weights, str):
+        return weights
+    return load(download(weights.removeprefix(PUBLISHED)) if weights.startswith(PUBLISHED) else weights, backbone=True)
 
 
 def _rename_stem(state: dict[str, Tensor], prefix: str, *rest: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnest.specs.resnest import get_spec, list_models
+from resnest.specs.resnest import ResNeStSpec, get_spec, list_models
 from resnest.torch.networks.resnest import ResNeStFeatures
 
 try:
@@ -35,11 +35,18 @@ class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
     def __init__(self, name: str, depth: int = 5, output_stride: int = 32, **changes: Any):
         if not 1 <= depth <= 5:
             raise ValueError(f"depth={depth!r} must be 1 (the stem) to 5 (all four stages)")
-        super().__init__(get_spec(name, **changes), out_indices=[max(depth - 1, 0)])
+        super().__init__(get_spec(name, output_stride=output_stride, **changes), out_indices=[max(depth - 1, 0)])
         self._depth = depth
         self._in_channels = self.spec.in_channels
         self._output_stride = output_stride
         self._out_channels = [self.spec.in_channels, *self.spec.feature_channels]
+
+    @classmethod
+    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> ResNeStEncoder:
+        return cls(**options | dataclasses.asdict(spec))
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeStEncoder:
+        return self.from_spec(spec, depth=self._depth)
 
     def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]  # as every encoder does
         stem = self.relu(self.bn1(self.conv1(x)))

@@ -32,6 +32,8 @@ ONE_ALONE = {
     "layers.dropblock.DropBlock.reset_parameters": "Gluon's probability is no tensor that could be lost",
     "layers.splat.chunk": "PyTorch's tensors have it",
     "layers.units.AdaptiveAvgPool2D": "PyTorch has it as a layer",
+    "weights.OnContexts": "MXNet puts weights on contexts when they are loaded; PyTorch moves a model with .to(device)",
+    "weights.unwrapped": "only PyTorch puts networks into networks",
     "networks.resnest.ResNeSt.init_weights": "see init_conv2d",
     "networks.resnest.ResNeSt.draw_weights": "the same",
     "networks.segmentation.Segmenter.init_weights": "the same",

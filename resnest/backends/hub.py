@@ -37,19 +37,24 @@ class HubMixin(ModelHubMixin):
         """The network's weights."""
         raise NotImplementedError
 
+    def _live_spec(self) -> ResNeStSpec:
+        """The spec of the network as it is now; ValueError where none says it."""
+        raise NotImplementedError
+
     @classmethod
     def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         """A network with the weights `arrays`, which are its own from here on."""
         raise NotImplementedError
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_file(save_directory / WEIGHTS, self._arrays())
+        spec, arrays = self._live_spec(), self._arrays()
+        write_file(save_directory / WEIGHTS, arrays)
         # The mixin noted what the network was built from. Defaults are left out, because the backends'
         # differ, and the spec is today's: since then the network may have got another classifier.
         config: Any = self._hub_mixin_config or {}
         defaults = self._hub_mixin_jsonable_default_values
         options = {word: value for word, value in config.items() if word not in defaults or value != defaults[word]}
-        config = options | {"spec": dataclasses.asdict(self.spec)}
+        config = options | {"spec": dataclasses.asdict(spec)}
         (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod

@@ -18,6 +18,8 @@ TIMM = {
     "drop_rate": "final_drop",
     "drop_block_rate": "dropblock_prob",
     "zero_init_last": "last_gamma",
+    "bn_eps": "norm_eps",
+    "bn_momentum": "norm_momentum",
 }
 """timm's words for ours."""
 

@@ -96,6 +96,7 @@ def create_model(
     model = network(spec, **options)
     if arrays is None:
         model.initialize(ctx=ctx)
+        model.drawn = True
     else:
         load_weights(model, arrays, ctx=ctx, copy=isinstance(weights, Mapping))
     return model

@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.weights import get_weights, load_weights
-from resnest.specs.blocks import NORM_EPS
+from resnest.gluon.weights import get_weights, live_spec, load_weights, norms
 from resnest.weights.fold import in_form_of
 
 
@@ -15,7 +14,8 @@ def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
     It has no dropout, is not hybridized, and keeps the dtype and contexts. Raises ValueError for
-    a model whose norms are no batch norms with running statistics.
+    a model whose norms are no batch norms with running statistics, and for one that was changed since it
+    was built so that its spec does not say it.
     """
     weights = get_weights(model)
     if not model.spec.deploy and "bn1.running_var" not in weights:
@@ -23,11 +23,11 @@ def deploy(model: Any) -> Any:
             f"only batch norms with running statistics fold into convolutions, and the norms here are {model.bn1}:"
             " predict with the model as it is"
         )
-    spec = dataclasses.replace(model.spec, deploy=True)
+    eps = {norm: numbers["norm_eps"] for norm, numbers in norms(model).items()}
+    spec = dataclasses.replace(live_spec(model), deploy=True)
     deployed = model.rebuilt(spec)
     like = model.layer1[0].conv1.weight
     deployed.cast(like.dtype)
-    eps = NORM_EPS if model.spec.deploy else model.bn1._kwargs["eps"]
     load_weights(deployed, in_form_of(spec, weights, eps=eps), ctx=like.list_ctx())
     return deployed
 

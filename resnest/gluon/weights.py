@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from resnest.backends.hub import HubMixin
+from resnest.backends.live import built_from_spec, changed, renormed, resized
 from resnest.gluon._mxnet import mx
+from resnest.gluon.layers.basic import Identity, nn, norm_numbers
+from resnest.gluon.layers.dropblock import DropBlock
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.fold import in_form_of
+from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import fit, own_names
 
 
@@ -31,23 +35,121 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
             _materialise(target, source, ctx)
         else:
             target.set_data(source)
+    model.drawn = False
 
 
 def get_weights(model: Any) -> dict[str, np.ndarray]:
-    """A copy of the model's weights: canonical name -> array, in checkpoint order."""
-    return {name: parameter.list_data()[0].asnumpy() for name, parameter in _parameters(model).items()}
+    """A copy of the model's weights: canonical name -> array, in checkpoint order.
+
+    On several contexts, each of which trained with statistics of its own, they are the means, as in
+    the files that MXNet saves.
+    """
+    return {name: parameter._reduce().asnumpy() for name, parameter in _parameters(model).items()}
+
+
+def norms(model: Any) -> dict[str, dict[str, Any]]:
+    """Canonical name of each batch norm -> its epsilon and momentum, as fields of a spec."""
+    blocks = {ours: theirs.rpartition(".")[0] for theirs, ours in canonical_names(model).items()}
+    owners = {layer.norm: blocks.get(f"{layer.norm}.running_var") for layer in model.spec.layers()}
+    return {norm: norm_numbers(_child(model, path)) for norm, path in owners.items() if norm and path}
+
+
+def live_spec(model: Any) -> ResNeStSpec:
+    """The spec of the network as it is now, with the classes and input channels that it has now.
+
+    Raises ValueError, naming it, for a block that was changed so that no spec says it.
+    """
+    shapes = _shapes(model)
+    spec = resized(model.spec, shapes)
+    built = built_from_spec(model, spec)
+    for name, block in _descendants(built):
+        ours = _child(model, name)
+        if not _same_work(ours, block):
+            raise changed(name, ours, block, spec)
+    check(shapes, _shapes(built), spec.name)
+    return spec
+
+
+def _same_work(ours: Any, built: Any) -> bool:
+    """Whether a block predicts what the one that was `built` does, given its arrays; norms are left to `norms`."""
+    if isinstance(built, nn.HybridSequential):
+        return isinstance(ours, nn.HybridSequential) and len(ours) == len(built)
+    if isinstance(built, nn.Activation):
+        return isinstance(ours, nn.Activation) and ours._act_type == built._act_type
+    if isinstance(built, (Identity, nn.Dropout)):  # where nothing happens in prediction
+        return isinstance(ours, (Identity, nn.Dropout, DropBlock))
+    if isinstance(built, (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.GlobalAvgPool2D)):
+        return isinstance(ours, type(built)) and ours._kwargs == built._kwargs
+    if isinstance(built, (nn.Dense, nn.Flatten)):
+        return isinstance(ours, type(built))
+    return ours is not None
+
+
+def _descendants(block: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, child in block._children.items():
+        yield f"{prefix}{name}", child
+        yield from _descendants(child, f"{prefix}{name}.")
+
+
+def _child(block: Any, path: str) -> Any:
+    """The block at a path such as `layer1.0.bn1`, or None."""
+    for name in path.split("."):
+        block = None if block is None else block._children.get(name)
+    return block
+
+
+class OnContexts:
+    """A network that a builder has initialized already, and that MXNet's own verbs still put where they are told."""
+
+    drawn = False
+    """Whether the values are the builder's own first ones."""
+
+    def initialize(self, init: Any = None, ctx: Any = None, verbose: bool = False, force_reinit: bool = False) -> None:
+        """Draw first values on `ctx`, one context or several, with `init` where a layer has no rule of its own.
+
+        What a builder drew is drawn anew; weights that were loaded stay, and move to `ctx`.
+        """
+        anew = force_reinit or self.drawn
+        if anew or not self._moved(ctx):
+            blocks: Any = super()
+            blocks.initialize(mx.init.Uniform() if init is None else init, ctx, verbose, anew)
+        self.drawn = False
+
+    def load_parameters(self, filename: str, ctx: Any = None, **options: Any) -> None:
+        """Load what `save_parameters` wrote, onto `ctx`, one context or several."""
+        self._moved(ctx)
+        blocks: Any = super()
+        blocks.load_parameters(filename, ctx, **options)
+        self.drawn = False
+
+    def _moved(self, ctx: Any) -> bool:
+        """Move what is initialized to `ctx`; whether it is."""
+        network: Any = self
+        parameters = network.collect_params()
+        initialized = all(parameter._data is not None for parameter in parameters.values())
+        if initialized and ctx is not None:
+            parameters.reset_ctx(ctx)
+        return initialized
 
 
 class SavedModel(HubMixin):
     """`save_pretrained`, `from_pretrained` (on the contexts `ctx`) and `push_to_hub`."""
 
+    @classmethod
+    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> Any:
+        """A network of this kind for `spec`; to be said anew by a subclass that is built otherwise."""
+        return cls(spec=spec, **options)
+
     def _arrays(self) -> dict[str, np.ndarray]:
         return get_weights(self)
+
+    def _live_spec(self) -> ResNeStSpec:
+        return renormed(live_spec(self), norms(self))
 
     @classmethod
     def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         ctx = options.get("ctx")
-        model: Any = cls(spec, **{word: value for word, value in options.items() if word != "ctx"})
+        model: Any = cls.from_spec(spec, **{word: value for word, value in options.items() if word != "ctx"})
         load_weights(model, arrays, ctx=ctx, copy=False)
         return model
 
@@ -61,6 +163,10 @@ def canonical_names(model: Any) -> dict[str, str]:
 def _parameters(model: Any) -> dict[str, Any]:
     parameters = model._collect_params_with_prefix()
     return {canonical: parameters[name] for name, canonical in canonical_names(model).items()}
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in _parameters(model).items()}
 
 
 class _Owned:

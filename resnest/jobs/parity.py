@@ -16,7 +16,6 @@ import numpy as np
 from resnest import weights as weight_files
 from resnest.backends import registry
 from resnest.data.photos import load_image
-from resnest.specs.blocks import NORM_MOMENTUM
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
@@ -176,7 +175,7 @@ def _unbiased(
     for norm, pixels in spec.norm_pixels(height, width).items():
         name = f"{norm}.running_var"
         values = images * pixels  # per channel in this batch
-        kept = (1 - NORM_MOMENTUM) * before[name].astype(after[name].dtype)
+        kept = (1 - spec.norm_momentum) * before[name].astype(after[name].dtype)
         brought[name] = kept + (after[name] - kept) * values / (values - 1)
     return brought
 

@@ -16,7 +16,7 @@ ATTENTION_REDUCTION = 4
 
 NORM_EPS = 1e-5
 NORM_MOMENTUM = 0.1
-"""Weight of the newest batch in the running statistics (PyTorch's sense; MXNet says 1 - this)."""
+"""The published networks' own: see `ResNeStSpec`."""
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 """The tensors of a batch norm, in checkpoint order."""
@@ -223,3 +223,10 @@ def check_positive(what: str, value: Any) -> None:
     """Raise ValueError, naming `what`, unless `value` is a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{what}={value!r} must be a whole number, at least 1")
+
+
+def check_norms(eps: Any, momentum: Any) -> None:
+    """Raise ValueError unless batch norms can work with these numbers."""
+    for field, value in (("norm_eps", eps), ("norm_momentum", momentum)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ValueError(f"{field}={value!r} must be a number from 0 to 1")

@@ -19,12 +19,15 @@ from typing import Any
 
 from resnest.specs.arguments import closest, unexpected
 from resnest.specs.blocks import (
+    NORM_EPS,
+    NORM_MOMENTUM,
     STEM_POOL,
     BlockSpec,
     ConvSpec,
     Layer,
     PoolSpec,
     SplitAttentionSpec,
+    check_norms,
     check_positive,
     tensor_shapes,
 )
@@ -57,8 +60,9 @@ class ResNeStSpec:
     ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do);
     `deploy` says that every batch norm is folded into the convolution before it (`resnest.weights.fold`);
     `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
-    at which the variant was published. Raises ValueError, naming field and value, where the
-    numbers make no network.
+    at which the variant was published; `norm_eps` is what every batch norm adds to the variance and
+    `norm_momentum` the weight of the newest batch in its running statistics (PyTorch's sense; MXNet
+    says 1 - this). Raises ValueError, naming field and value, where the numbers make no network.
     """
 
     name: str
@@ -77,6 +81,8 @@ class ResNeStSpec:
     in_channels: int = 3
     num_classes: int = 1000
     image_size: int = 224
+    norm_eps: float = NORM_EPS
+    norm_momentum: float = NORM_MOMENTUM
 
     def __post_init__(self) -> None:
         if len(self.stage_depths) != len(STAGE_PLANES):
@@ -95,6 +101,7 @@ class ResNeStSpec:
             raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be 'authors' or 'openmmlab'")
         if self.num_classes != 0:
             check_positive("num_classes", self.num_classes)
+        check_norms(self.norm_eps, self.norm_momentum)
         for block in self.blocks():  # a block that cannot be cut into groups says so here
             del block
 

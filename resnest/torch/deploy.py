@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnest.specs.blocks import NORM_EPS
-from resnest.torch.weights import get_weights, load_weights
+from resnest.torch.weights import get_weights, live_spec, load_weights, norms, unwrapped
 from resnest.weights.fold import in_form_of
 
 # of glibc's malloc.h
@@ -28,20 +27,23 @@ def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
     It is in eval mode, has no dropout, and keeps the dtype and device. Raises ValueError for a
-    model whose norms are no batch norms with running statistics.
+    model whose norms are no batch norms with running statistics, and for one that was changed since it
+    was built so that its spec does not say it.
     """
+    model = unwrapped(model)
     weights = get_weights(model)
     if not model.spec.deploy and "bn1.running_var" not in weights:
         raise ValueError(
             f"only batch norms with running statistics fold into convolutions, and the norms here are {model.bn1}:"
             " predict with the model as it is"
         )
-    spec = dataclasses.replace(model.spec, deploy=True)
+    eps = {norm: numbers["norm_eps"] for norm, numbers in norms(model).items()}
+    spec = dataclasses.replace(live_spec(model), deploy=True)
     with torch.device("meta"):
         deployed = model.rebuilt(spec)
     like = next(model.parameters())
     deployed.to(like.dtype)
-    load_weights(deployed, in_form_of(spec, weights, eps=getattr(model.bn1, "eps", NORM_EPS)))
+    load_weights(deployed, in_form_of(spec, weights, eps=eps))
     return deployed.to(like.device).eval()
 
 

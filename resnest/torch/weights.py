@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from resnest.backends.hub import HubMixin
+from resnest.backends.live import built_from_spec, changed, renormed, resized
 from resnest.specs.resnest import ResNeStSpec
+from resnest.torch.layers.basic import norm_numbers
+from resnest.torch.layers.dropblock import DropBlock
 from resnest.weights.fold import in_form_of
 from resnest.weights.names.dialect import NOT_WEIGHTS
+from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import fit, own_names
 
 
@@ -24,6 +29,7 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     for a model in deploy form are folded where they are not yet. Raises ValueError, listing them,
     for tensors that are unknown, missing or misshaped.
     """
+    model = unwrapped(model)
     attributes = _attributes(model)
     state = model.state_dict(keep_vars=True)
     targets = {name: state[attribute] for name, attribute in attributes.items()}
@@ -42,22 +48,85 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
 
 
 def get_weights(model: Any) -> dict[str, np.ndarray]:
-    """A copy of the model's weights: canonical name -> array, in checkpoint order."""
+    """A copy of the model's weights: canonical name -> array, in checkpoint order.
+
+    NumPy has no bfloat16, so it comes as float32. Of a compiled, replicated or averaged model they are
+    those of the network inside; of one in shards (FSDP2) the whole tensors, for which all processes
+    have to ask together.
+    """
+    model = unwrapped(model)
     state = model.state_dict()
-    names = _attributes(model)
-    return {name: state[attribute].cpu().numpy().copy() for name, attribute in names.items()}
+    return {name: _array(state[attribute]) for name, attribute in _attributes(model).items()}
+
+
+def unwrapped(model: Any) -> Any:
+    """The network inside of what `torch.compile`, DataParallel, DDP or an average of weights put around it."""
+    for inner in ("_orig_mod", "module"):
+        if inner in model._modules:
+            return unwrapped(model._modules[inner])
+    return model
+
+
+def norms(model: Any) -> dict[str, dict[str, Any]]:
+    """Canonical name of each batch norm -> its epsilon and momentum, as fields of a spec."""
+    attributes = _attributes(model)
+    tensors = {layer.norm: attributes.get(f"{layer.norm}.running_var") for layer in model.spec.layers()}
+    return {
+        norm: norm_numbers(model.get_submodule(tensor.rpartition(".")[0]))
+        for norm, tensor in tensors.items()
+        if norm and tensor
+    }
+
+
+def live_spec(model: Any) -> ResNeStSpec:
+    """The spec of the network as it is now, with the classes and input channels that it has now.
+
+    Raises ValueError, naming it, for a module that was changed so that no spec says it.
+    """
+    shapes = _shapes(model)
+    spec = resized(model.spec, shapes)
+    with torch.device("meta"):
+        built = built_from_spec(model, spec)
+    ours = dict(model.named_modules())
+    for name, module in built.named_modules():
+        if not _same_work(ours.get(name), module):
+            raise changed(name, ours.get(name), module, spec)
+    check(shapes, _shapes(built), spec.name)
+    return spec
+
+
+def _same_work(ours: Any, built: nn.Module) -> bool:
+    """Whether a module predicts what the one that was `built` does, given its tensors; norms are left to `norms`."""
+    if isinstance(built, nn.Sequential):
+        return isinstance(ours, nn.Sequential) and len(ours) == len(built)
+    if isinstance(built, nn.ReLU):
+        return isinstance(ours, nn.ReLU)
+    if isinstance(built, (nn.Identity, nn.Dropout)):  # where nothing happens in prediction
+        return isinstance(ours, (nn.Identity, nn.Dropout, DropBlock))
+    if isinstance(built, (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
+        kind: Any = next(kind for kind in type(built).__mro__ if kind.__module__.startswith("torch.nn."))
+        return isinstance(ours, kind) and ours.extra_repr() == built.extra_repr()
+    return ours is not None
 
 
 class SavedModel(HubMixin):
     """`save_pretrained`, `from_pretrained` (in eval mode, as all of the hub's models) and `push_to_hub`."""
 
+    @classmethod
+    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> Any:
+        """A network of this kind for `spec`; to be said anew by a subclass that is built otherwise."""
+        return cls(spec=spec, **options)
+
     def _arrays(self) -> dict[str, np.ndarray]:
         return get_weights(self)
+
+    def _live_spec(self) -> ResNeStSpec:
+        return renormed(live_spec(self), norms(self))
 
     @classmethod
     def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         with torch.device("meta"):
-            model: Any = cls(spec, **options)
+            model: Any = cls.from_spec(spec, **options)
         load_weights(model, arrays, copy=False)
         return model.eval()
 
@@ -70,6 +139,19 @@ def canonical_names(model: Any) -> dict[str, str]:
 def _attributes(model: Any) -> dict[str, str]:
     """Canonical name -> name in the model's state dict, in checkpoint order."""
     return own_names(model.spec, "torch", [name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)])
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    state = model.state_dict()
+    return {name: tuple(state[attribute].shape) for name, attribute in _attributes(model).items()}
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.cpu().numpy().copy()
 
 
 def _materialise(model: nn.Module, name: str, tensor: torch.Tensor) -> None:

@@ -16,12 +16,16 @@ from resnest.weights.recognition.backbone import is_folded
 from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import recognise
 
+Epsilons = float | Mapping[str, float]
+"""What batch norms add to the variance: all of them the same, or each, by its canonical name, its own."""
 
-def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
+
+def fold(weights: Mapping[str, np.ndarray], *, eps: Epsilons = NORM_EPS) -> dict[str, np.ndarray]:
     """The canonical `weights` of a network with every batch norm folded into the convolution before it.
 
-    `eps` is the batch norms' own. Computed in float64; every tensor keeps its dtype. Folded
-    weights come back as they are. Raises ValueError for tensors that are not all of a ResNeSt.
+    `eps` is the batch norms' own, one for all or a mapping from each norm's name. Computed in
+    float64; every tensor keeps its dtype. Folded weights come back as they are. Raises ValueError
+    for tensors that are not all of a ResNeSt.
     """
     shapes = {name: array.shape for name, array in weights.items()}
     spec = recognise(shapes)
@@ -29,8 +33,8 @@ def fold(weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[st
     return _fold(weights, spec, eps)
 
 
-def in_form_of(spec: Any, weights: Mapping[str, np.ndarray], *, eps: float = NORM_EPS) -> dict[str, np.ndarray]:
-    """`weights` as a network of this `spec` takes them: folded where it is a deploy form.
+def in_form_of(spec: Any, weights: Mapping[str, np.ndarray], *, eps: Epsilons | None = None) -> dict[str, np.ndarray]:
+    """`weights` as a network of this `spec` takes them: folded where it is a deploy form, without `eps` with its own.
 
     Raises ValueError for folded weights where it is not, because nothing unfolds them.
     """
@@ -39,10 +43,10 @@ def in_form_of(spec: Any, weights: Mapping[str, np.ndarray], *, eps: float = NOR
             f"these weights have their batch norms folded and {spec.name} was built with batch norms:"
             " build it with deploy=True, or load the weights they were folded from"
         )
-    return _fold(weights, spec, eps) if spec.deploy else dict(weights)
+    return _fold(weights, spec, spec.norm_eps if eps is None else eps) if spec.deploy else dict(weights)
 
 
-def _fold(weights: Mapping[str, np.ndarray], spec: Any, eps: float) -> dict[str, np.ndarray]:
+def _fold(weights: Mapping[str, np.ndarray], spec: Any, eps: Epsilons) -> dict[str, np.ndarray]:
     """Fold each pair of `spec` that is there as a whole; what is not stays, so that a check can name it."""
     folded = dict(weights)
     for conv, _, norm in spec.in_form(False).layers():
@@ -51,7 +55,7 @@ def _fold(weights: Mapping[str, np.ndarray], spec: Any, eps: float) -> dict[str,
             continue
         kernel, scale, shift, mean, var = (weights[name].astype(np.float64) for name in names)
         bias = weights.get(f"{conv}.bias", np.zeros(len(kernel)))
-        scale = scale / np.sqrt(var + eps)
+        scale = scale / np.sqrt(var + (eps[norm] if isinstance(eps, Mapping) else eps))
         for name in names[1:]:
             del folded[name]
         dtype = weights[names[0]].dtype

@@ -8,6 +8,7 @@ from typing import Any
 
 from resnest.gluon._mxnet import mx
 from resnest.specs.blocks import NORM_EPS, NORM_MOMENTUM, ConvSpec, PoolSpec
+from resnest.specs.resnest import ResNeStSpec
 
 nn = mx.gluon.nn
 Identity = mx.gluon.contrib.nn.Identity
@@ -41,6 +42,22 @@ def check_batch(x: Any, norm: Any) -> None:
 def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
     """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
     return (lambda **_: Identity()) if deploy else norm_layer
+
+
+def norm_of(spec: ResNeStSpec, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer` as a network of this `spec` has it: told the epsilon and momentum that are not the usual ones."""
+    told = {"epsilon": (spec.norm_eps, NORM_EPS), "momentum": (1 - spec.norm_momentum, 1 - NORM_MOMENTUM)}
+    changed = {word: value for word, (value, usual) in told.items() if value != usual}
+    return norm_after(spec.deploy, partial(norm_layer, **changed) if changed else norm_layer)
+
+
+def norm_numbers(norm: Any) -> dict[str, Any]:
+    """The fields of a spec that say what `norm` computes with, as far as it has them."""
+    held = getattr(norm, "_kwargs", {})
+    numbers = {"norm_eps": held["eps"]} if "eps" in held else {}
+    if "momentum" in held:
+        numbers["norm_momentum"] = round(1 - held["momentum"], 12)  # 1 - 0.9 is not 0.1
+    return numbers
 
 
 def conv2d(conv: ConvSpec, layer: Callable[..., Any] = nn.Conv2D, std: float | None = None) -> Any:

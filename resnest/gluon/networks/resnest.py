@@ -19,11 +19,13 @@ from resnest.gluon.layers.basic import (
     max_pool2d,
     nn,
     norm_after,
+    norm_numbers,
+    norm_of,
     sequential,
 )
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.layers.splat import SplitAttention
-from resnest.gluon.weights import SavedModel
+from resnest.gluon.weights import OnContexts, SavedModel
 from resnest.specs.blocks import STEM_POOL, BlockSpec
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
 
@@ -75,7 +77,7 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> Any:
     return sequential(layers)
 
 
-class ResNeSt(mx.gluon.HybridBlock, SavedModel):
+class ResNeSt(OnContexts, mx.gluon.HybridBlock, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from `in_channels` and `norm_kwargs`; `use_global_stats` makes
@@ -105,7 +107,7 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs["use_global_stats"] = True
-        norm_layer = norm_after(spec.deploy, partial(norm_layer, **norm_kwargs))
+        norm_layer = norm_of(spec, partial(norm_layer, **norm_kwargs))
         with self.name_scope():
             self.conv1 = stem(spec, norm_layer)
             self.bn1 = norm_layer(in_channels=spec.stem_channels)
@@ -123,6 +125,7 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
             self.flatten = nn.Flatten()
             self.drop = nn.Dropout(final_drop) if final_drop else Identity()
             self.fc = classifier(spec)
+        self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
 
     def forward_stem(self, x: Any) -> Any:
         return self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -158,7 +161,7 @@ class ResNeSt(mx.gluon.HybridBlock, SavedModel):
 
     def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
         """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
-        return type(self)(spec)
+        return self.from_spec(spec)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
@@ -191,7 +194,7 @@ class ResNeStFeatures(ResNeSt):
         return [stages[i] for i in self.out_indices]
 
     def rebuilt(self, spec: ResNeStSpec) -> ResNeStFeatures:
-        return type(self)(spec, out_indices=self.out_indices)
+        return self.from_spec(spec, out_indices=self.out_indices)
 
     def reset_classifier(self, num_classes: int) -> None:
         raise TypeError("a backbone built with features_only=True has no classifier to reset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, sequential
+from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, norm_of, sequential
 from resnest.gluon.layers.units import pooled_unit, resize_like, unit
 from resnest.gluon.networks.resnest import ResNeStFeatures
-from resnest.gluon.weights import load_weights
+from resnest.gluon.weights import OnContexts, load_weights
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
@@ -104,7 +105,7 @@ class SeparableASPPHead(ASPPHead):
 HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}
 
 
-class Segmenter(mx.gluon.Block):
+class Segmenter(OnContexts, mx.gluon.Block):
     """A segmentation network: (N, in_channels, H, W) -> logits (N, num_classes, h, w) at its head's own resolution.
 
     In training mode it gives the auxiliary head's logits (N, num_classes, H / 8, W / 8) too.
@@ -113,9 +114,10 @@ class Segmenter(mx.gluon.Block):
 
     def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
         super().__init__(**kwargs)
-        self.spec = spec
         with self.name_scope():
             self.backbone = ResNeStFeatures(spec.backbone, norm_layer=norm_layer)
+            self.spec = dataclasses.replace(spec, backbone=self.backbone.spec)
+            norm_layer = norm_of(spec.backbone, norm_layer)
             self.decode_head = HEADS[spec.head](spec.decode_head, norm_layer)
             auxiliary = spec.auxiliary_head
             self.auxiliary_head = FCNHead(auxiliary, norm_layer) if isinstance(auxiliary, FCNSpec) else None
@@ -157,6 +159,7 @@ def create_segmenter(
     model = Segmenter(spec, **options)
     if weights is None:
         model.initialize(ctx=ctx)
+        model.drawn = True
     else:
         arrays = weights if isinstance(weights, Mapping) else load(weights)
         load_weights(model, arrays, ctx=ctx, copy=arrays is weights)

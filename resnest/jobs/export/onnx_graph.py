@@ -14,7 +14,6 @@ import numpy as np
 
 import resnest
 from resnest.specs.blocks import (
-    NORM_EPS,
     NORM_TENSORS,
     STEM_POOL,
     BlockSpec,
@@ -40,7 +39,7 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
     """
     onnx = import_onnx()
     check({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
-    graph = _Graph(onnx, weights)
+    graph = _Graph(onnx, weights, spec.norm_eps)
     x = "image"
     for layer in spec.stem():
         x = graph.relu(graph.layer(x, layer))
@@ -151,9 +150,10 @@ def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAtte
 class _Graph:
     """Nodes and tensors as they are added; a node's output is called by its name."""
 
-    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray]):
+    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray], eps: float):
         self.onnx = onnx
         self.weights = weights
+        self.eps = eps
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.shapes: dict[str, list[int | str]] = {}
@@ -219,7 +219,7 @@ class _Graph:
         if layer.norm is None:
             return x
         norm = [tensor(f"{layer.norm}.{name}") for name in NORM_TENSORS]
-        return self.node("BatchNormalization", layer.norm + suffix, x, *norm, epsilon=NORM_EPS)
+        return self.node("BatchNormalization", layer.norm + suffix, x, *norm, epsilon=self.eps)
 
     def pool(self, kind: str, name: str, x: str, pool: PoolSpec | None) -> str:
         if pool is None or pool.kernel_size == 1:

@@ -91,6 +91,14 @@ class SegmentationSpec:
         return False
 
     @property
+    def norm_eps(self) -> float:
+        return self.backbone.norm_eps
+
+    @property
+    def norm_momentum(self) -> float:
+        return self.backbone.norm_momentum
+
+    @property
     def decode_head(self) -> HeadSpec:
         """The head on stage 4 (and, of DeepLabV3+, stage 1)."""
         _, fine, _, _, deep = self.backbone.feature_channels

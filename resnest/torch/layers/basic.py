@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnest.specs.blocks import NORM_EPS, NORM_MOMENTUM, ConvSpec, PoolSpec
+from resnest.specs.resnest import ResNeStSpec
 
 NormLayer = Callable[[int], nn.Module]
 """Builds the norm for a number of channels: `nn.BatchNorm2d`, `nn.SyncBatchNorm`, ..."""
@@ -31,6 +33,19 @@ def check_batch(x: Tensor, norm: nn.Module) -> None:
 def norm_after(deploy: bool, norm_layer: NormLayer) -> NormLayer:
     """`norm_layer`, or Identity in the deploy form, whose convolutions hold their norms."""
     return nn.Identity if deploy else norm_layer
+
+
+def norm_of(spec: ResNeStSpec, norm_layer: NormLayer) -> NormLayer:
+    """`norm_layer` as a network of this `spec` has it: told the epsilon and momentum that are not the usual ones."""
+    told = {"eps": (spec.norm_eps, NORM_EPS), "momentum": (spec.norm_momentum, NORM_MOMENTUM)}
+    changed = {word: value for word, (value, usual) in told.items() if value != usual}
+    return norm_after(spec.deploy, partial(norm_layer, **changed) if changed else norm_layer)
+
+
+def norm_numbers(norm: nn.Module) -> dict[str, Any]:
+    """The fields of a spec that say what `norm` computes with, as far as it has them."""
+    numbers = {"norm_eps": getattr(norm, "eps", None), "norm_momentum": getattr(norm, "momentum", None)}
+    return {field: value for field, value in numbers.items() if value is not None}
 
 
 def conv2d(conv: ConvSpec, layer: Callable[..., nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:

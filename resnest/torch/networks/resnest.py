@@ -19,6 +19,8 @@ from resnest.torch.layers.basic import (
     init_conv2d,
     max_pool2d,
     norm_after,
+    norm_numbers,
+    norm_of,
     reset,
 )
 from resnest.torch.layers.dropblock import DropBlock
@@ -84,7 +86,7 @@ class ResNeSt(nn.Module, SavedModel):
         self.spec = spec
         self.feature_channels = list(spec.feature_channels)
         self.feature_strides = list(spec.feature_strides)
-        norm_layer = norm_after(spec.deploy, norm_layer)
+        norm_layer = norm_of(spec, norm_layer)
         self.conv1 = stem(spec, norm_layer)
         self.bn1 = norm_layer(spec.stem_channels)
         self.relu = nn.ReLU(inplace=True)
@@ -96,6 +98,7 @@ class ResNeSt(nn.Module, SavedModel):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.drop = nn.Dropout(final_drop)
         self.fc = classifier(spec)
+        self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
         self.last_gamma = last_gamma
         self.draw_weights()
 
@@ -139,7 +142,7 @@ class ResNeSt(nn.Module, SavedModel):
 
     def rebuilt(self, spec: ResNeStSpec) -> "ResNeSt":
         """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
-        return type(self)(spec)
+        return self.from_spec(spec)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
@@ -168,7 +171,7 @@ class ResNeStFeatures(ResNeSt):
         return [stages[i] for i in self.out_indices]
 
     def rebuilt(self, spec: ResNeStSpec) -> "ResNeStFeatures":
-        return type(self)(spec, out_indices=self.out_indices)
+        return self.from_spec(spec, out_indices=self.out_indices)
 
     def reset_classifier(self, num_classes: int) -> None:
         raise TypeError("a backbone built with features_only=True has no classifier to reset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
-from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, reset
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
@@ -112,8 +113,9 @@ class Segmenter(nn.Module):
 
     def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm):
         super().__init__()
-        self.spec = spec
         self.backbone = ResNeStFeatures(spec.backbone, norm_layer=norm_layer)
+        self.spec = dataclasses.replace(spec, backbone=self.backbone.spec)
+        norm_layer = norm_of(spec.backbone, norm_layer)
         self.decode_head = HEADS[spec.head](spec.decode_head, norm_layer)
         auxiliary = spec.auxiliary_head
         self.auxiliary_head = FCNHead(auxiliary, norm_layer) if isinstance(auxiliary, FCNSpec) else None

@@ -17,7 +17,7 @@ FORMS = [
     {},
     {"radix": 1, "cardinality": 2},
     {"radix": 4, "cardinality": 2, "bottleneck_width": 40, "avd_first": True, "output_stride": 8},
-    {"deep_stem": False, "avg_down": False, "num_classes": 0},
+    {"deep_stem": False, "avg_down": False, "num_classes": 0, "norm_eps": 0.1},
 ]
 
 

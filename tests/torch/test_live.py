@@ -1,0 +1,82 @@
+"""Networks inside of what PyTorch puts around them, and in dtypes that NumPy lacks."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+import resnest.torch
+from resnest.weights.seeded import draw_weights
+from tests.support.backends import Backend
+from tests.support.specs import tiny
+
+SPEC = tiny(stage_depths=(1, 1, 1, 1))
+WEIGHTS = draw_weights(SPEC)
+
+
+@pytest.fixture
+def model():
+    return Backend("torch").build(SPEC).eval()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [torch.compile, nn.DataParallel, AveragedModel, lambda model: nn.DataParallel(torch.compile(model))],
+    ids=["compiled", "replicated", "averaged", "both"],
+)
+def test_the_network_inside_is_read_loaded_and_deployed(model, wrap):
+    wrapped = wrap(model)
+    assert all((WEIGHTS[name] == array).all() for name, array in resnest.torch.get_weights(wrapped).items())
+    resnest.torch.load_weights(wrapped, {name: array * 2 for name, array in WEIGHTS.items()})
+    assert all((WEIGHTS[name] * 2 == array).all() for name, array in resnest.torch.get_weights(wrapped).items())
+    assert resnest.torch.deploy.deploy(wrapped).spec.deploy
+
+
+def test_weights_of_a_bfloat16_network_come_as_float32_and_go_back(model):
+    model.bfloat16()
+    found = resnest.torch.get_weights(model)
+    for name, array in found.items():
+        assert array.dtype == np.float32
+        assert (array == torch.from_numpy(WEIGHTS[name]).bfloat16().float().numpy()).all()
+    deployed = model.deploy()
+    assert {tensor.dtype for tensor in deployed.parameters()} == {torch.bfloat16}
+    resnest.torch.load_weights(model, found)
+    assert all((found[name] == array).all() for name, array in resnest.torch.get_weights(model).items())
+
+
+def test_a_folder_of_a_bfloat16_network_opens(model, tmp_path):
+    images = torch.rand(2, 3, 64, 64)
+    expected = model.bfloat16()(images.bfloat16()).float()
+    model.save_pretrained(tmp_path)
+    found = resnest.torch.ResNeSt.from_pretrained(tmp_path).bfloat16()(images.bfloat16()).float()
+    assert torch.equal(found, expected)
+
+
+SHARDED = """
+import torch
+from torch.distributed import init_process_group, destroy_process_group
+from torch.distributed.fsdp import fully_shard
+import resnest.torch
+from tests.support.backends import Backend
+from tests.torch.test_live import SPEC, WEIGHTS
+
+init_process_group("gloo", init_method="file://" + {file!r}, rank=0, world_size=1)
+model = Backend("torch").build(SPEC)
+mesh = torch.distributed.init_device_mesh("cpu", (1,))
+for stage in (model.layer1, model.layer2, model):
+    fully_shard(stage, mesh=mesh)
+found = resnest.torch.get_weights(model)
+assert list(found) == list(WEIGHTS) and all((WEIGHTS[name] == array).all() for name, array in found.items())
+assert model.deploy().spec.deploy
+destroy_process_group()
+"""
+
+
+def test_weights_in_shards_come_whole(tmp_path):
+    code = SHARDED.format(file=str(tmp_path / "store"))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
