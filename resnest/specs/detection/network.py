@@ -129,6 +129,14 @@ class DetectionSpec:
             object.__setattr__(self, "backbone", replace(backbone, num_classes=0, deploy=self.deploy))
 
     @property
+    def norm_eps(self) -> float:
+        return self.backbone.norm_eps
+
+    @property
+    def norm_momentum(self) -> float:
+        return self.backbone.norm_momentum
+
+    @property
     def in_channels(self) -> int:
         return self.backbone.in_channels
 
