@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 from rich.console import Console
@@ -55,7 +55,14 @@ def difference_table(rows: Sequence[Difference]) -> Table:
     return table
 
 
-def exit_status(rows: Iterable[Difference]) -> None:
+class Judged(Protocol):
+    """A comparison that is within its bound, or not."""
+
+    @property
+    def within(self) -> bool: ...
+
+
+def exit_status(rows: Iterable[Judged]) -> None:
     """End the command with the status of a broken bound where a difference is not within its own."""
     if not all(row.within for row in rows):
         raise click.exceptions.Exit(BROKEN_BOUND)

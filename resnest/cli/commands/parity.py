@@ -11,8 +11,8 @@ import click
 
 from resnest.cli.options import output_stride_option
 from resnest.cli.parts import part_of
-from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
-from resnest.specs import find
+from resnest.cli.terminal import Command, console, difference_table, errors, exit_status, make_table
+from resnest.specs import find, get_spec
 
 
 @click.command("parity", cls=Command)
@@ -21,24 +21,38 @@ from resnest.specs import find
 @click.option(
     "--image", type=click.Path(path_type=Path), help="A photo; without it the one that comes with the package."
 )
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Without it float32, or float64 with --steps.")
+@click.option("--size", type=int, help="Side of the image in pixels; without it the published one, or 64 with --steps.")
 @output_stride_option
 @click.option("--deploy", is_flag=True, help="Compare the deploy forms, with batch norms folded.")
 @click.option("--train", is_flag=True, help="Compare one training step too: loss, gradients, running statistics.")
+@click.option("--steps", type=click.IntRange(2), help="Train this many steps instead, and compare after each.")
+@click.option(
+    "--plot", "plot_path", type=click.Path(path_type=Path), help="With --steps: draw both curves (.svg, .png)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every tensor on its own, instead of tables.")
 def command(
     name: str,
     weights: Path | None,
     image: Path | None,
-    dtype: str,
+    dtype: str | None,
     size: int | None,
     output_stride: int | None,
     deploy: bool,
     train: bool,
+    steps: int | None,
+    plot_path: Path | None,
     as_json: bool,
 ) -> None:
     """Run the network NAME in both backends, with the same weights and image, and say how far apart they are."""
+    if steps is not None:
+        if deploy or train:
+            raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
+        _curves(name, weights, image, dtype or "float64", size or 64, output_stride, steps, plot_path, as_json)
+        return
+    if plot_path is not None:
+        raise ValueError("--plot draws the curves of a training: say --steps 20 too")
+    dtype = dtype or "float32"
     from resnest.data.photos import load_image
     from resnest.jobs import parity
 
@@ -72,6 +86,55 @@ def command(
             console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
             console.print(difference_table(_worst(step)))
     exit_status([*stages, *step])
+
+
+def _curves(
+    name: str,
+    weights: Path | None,
+    image: Path | None,
+    dtype: str,
+    size: int,
+    output_stride: int | None,
+    steps: int,
+    plot_path: Path | None,
+    as_json: bool,
+) -> None:
+    from resnest.data.photos import load_image
+    from resnest.jobs import curve, parity
+
+    spec: Any = get_spec(name)
+    spec = spec if output_stride is None else spec.at_stride(output_stride)
+    spec.check_size(size, size)
+    photo = load_image(image, size).astype(dtype)
+    with errors.status(f"{spec.name}: weights") as status:
+        spec, tensors = parity.open_network(spec, weights)
+        batches = curve.draw_batches(parity.with_channels(photo, spec.in_channels), spec.num_classes, steps)
+        rates = curve.warmed_up(steps)
+        points = curve.compare_curves(spec, tensors, batches, rates, curve.rule(spec), dtype, status.update)
+    factors = curve.growth(points)
+    first, *_ = parity.titles()
+    if plot_path is not None:
+        curve.plot(points, f"{spec.name} at {size}x{size} in {dtype}", first, plot_path)
+    if as_json:
+        report = {"model": spec.name, "size": size, "dtype": dtype, "growth": factors}
+        rows = [dataclasses.asdict(point) | {"within": point.within} for point in points]
+        click.echo(json.dumps(report | {"points": rows}, indent=1))
+    else:
+        _print_curves(points, f"[bold]{spec.name}[/] at {size}x{size} in {dtype}: {steps} steps of {first}", factors)
+    exit_status(points)
+
+
+def _print_curves(points: list[Any], title: str, factors: dict[str, float]) -> None:
+    console.print(f"{title} against {', '.join(factors)}; of the weights, the tensor furthest apart")
+    table = make_table("step", "backend", "loss", "loss apart", "weights apart", "bound", "", "tensor")
+    for point in points:
+        verdict = "[green]same[/]" if point.within else "[red]differs[/]"
+        bound, verdict = ("", "") if point.weights.bound is None else (f"{point.weights.bound:.0e}", verdict)
+        apart = f"{point.losses.relative:.1e}", f"{point.weights.relative:.1e}"
+        table.add_row(str(point.step), point.backend, f"{point.loss:.6f}", *apart, bound, verdict, point.weights.name)
+    console.print(table)
+    for backend, factor in factors.items():
+        console.print(f"{backend}: the weights' difference grows {factor:.2f}-fold from step to step")
 
 
 def _worst(rows: list[Any]) -> list[Any]:

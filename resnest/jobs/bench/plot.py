@@ -6,22 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resnest.jobs.pictures import figure
+
 
 def plot(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike) -> None:
     """Draw medians as bars, one panel a report, their quartiles' range as whiskers, to an `.svg` or `.png`.
 
     Raises ImportError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"plots need matplotlib, and {error.name} is not installed: pip install 'resnest[bench]'"
-        ) from error
     rows = max(len(report["results"]) for report in reports)
-    figure = Figure(figsize=(5.5 * len(reports), 1.0 + 0.3 * rows), layout="constrained")
+    drawn = figure(5.5 * len(reports), 1.0 + 0.3 * rows)
     for number, report in enumerate(reports, start=1):
-        axes = figure.add_subplot(1, len(reports), number)
+        axes = drawn.add_subplot(1, len(reports), number)
         results = sorted(report["results"], key=lambda result: -result["median"])
         axes.barh(
             [result["contender"] for result in results],
@@ -33,4 +29,4 @@ def plot(reports: Sequence[Mapping[str, Any]], path: str | os.PathLike) -> None:
         kind = "training step" if job["train"] else "prediction"
         axes.set_title(f"{job['model']}, {kind}, {job['batch']} x {job['size']} x {job['size']}", fontsize=10)
         axes.set_xlabel(f"milliseconds, {job['threads']} threads, {job['clock']} clock")
-    figure.savefig(path)
+    drawn.savefig(path)
