@@ -23,6 +23,7 @@ import safetensors
 
 from resnest.weights.formats import mxnet_params, torch_pickle
 from resnest.weights.formats.archive import open_archive, read_npy, read_npy_header, unpack_one
+from resnest.weights.formats.atomic import replacing
 from resnest.weights.formats.tensors import Header, Tensors
 
 Source = str | os.PathLike | bytes
@@ -58,20 +59,12 @@ def open_file(source: Source) -> Iterator[Tensors]:
 def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `arrays` to `path`, in the format that its suffix says.
 
-    The file appears under its name when it is complete; where something fails on the way,
+    It appears under its name when it is complete (`resnest.weights.formats.atomic`); where something fails on the way,
     what stood there before is untouched.
     """
-    path = Path(path)
     writer = _WRITERS[writable_suffix(path)]
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "x+b") as file:
-            writer(file, Tensors.of(arrays))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as file:
+        writer(file, Tensors.of(arrays))
 
 
 def writable_suffix(path: str | os.PathLike) -> str:

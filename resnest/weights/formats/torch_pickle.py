@@ -59,7 +59,13 @@ def write(file: BinaryIO, arrays: Tensors) -> None:
     every other format takes that of one tensor.
     """
     torch = _torch(file.name)
-    torch.save({name: torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))) for name in arrays}, file)
+    state = {name: torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))) for name in arrays}
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:  # its writer complains of positions where the disk is full
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _load(path: Path) -> Mapping[str, Any]:
