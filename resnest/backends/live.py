@@ -16,8 +16,13 @@ from resnest.weights.recognition.check import Shapes
 WAY_OUT = "save the weights alone, with resnest.weights.save(get_weights(model), FILE)"
 
 
-def resized(spec: ResNeStSpec, shapes: Shapes) -> ResNeStSpec:
-    """`spec` for the classes and input channels that canonical tensors of these shapes have."""
+def resized(spec: Any, shapes: Shapes) -> Any:
+    """`spec` for the classes and input channels that canonical tensors of these shapes have.
+
+    That of another task stays as it is: nothing puts other heads on its network.
+    """
+    if not isinstance(spec, ResNeStSpec):
+        return spec
     changes: dict[str, Any] = {}
     first = shapes.get(f"{next(spec.layers()).name}.weight")
     if first is not None:

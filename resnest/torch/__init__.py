@@ -5,12 +5,14 @@ from resnest.torch.builders import *  # noqa: F403  # its __all__: create_model 
 from resnest.torch.deploy import OptimizedModel, optimize
 from resnest.torch.layers.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.layers.splat import SplitAttention
+from resnest.torch.networks.detection import Detector, create_detector
 from resnest.torch.networks.resnest import Bottleneck, ResNeSt, ResNeStFeatures
 from resnest.torch.networks.segmentation import Segmenter, create_segmenter
 from resnest.torch.weights import get_weights, load_weights
 
 __all__ = [
     "Bottleneck",
+    "Detector",
     "DropBlock",
     "DropBlockScheduler",
     "OptimizedModel",
@@ -18,6 +20,7 @@ __all__ = [
     "ResNeStFeatures",
     "Segmenter",
     "SplitAttention",
+    "create_detector",
     "create_segmenter",
     "get_weights",
     "load_weights",

@@ -12,9 +12,11 @@ import torch
 from resnest.backends.builders import builders
 from resnest.backends.choose import choose
 from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
 from resnest.specs.resnest import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.torch.networks.detection import create_detector
 from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.torch.networks.segmentation import create_segmenter
 from resnest.torch.weights import load_weights
@@ -47,7 +49,7 @@ ELSEWHERE = TIMM | {
 }
 
 
-OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter}
+OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter, DetectionSpec: create_detector}
 """Kind of spec -> the function that builds such a network by name, where that is no classifier."""
 
 
@@ -71,7 +73,7 @@ def create_model(
     4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
     of `ResNeSt`; the authors' `dilated` and `dilation` work too.
 
-    The name of a published segmentation network gives that, as `create_segmenter` builds it.
+    The name of a published network of another task gives that, as `create_segmenter` or `create_detector` builds it.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import json
 import os
 import sys
@@ -32,13 +31,14 @@ def deploy(model: Any) -> Any:
     """
     model = unwrapped(model)
     weights = get_weights(model)
-    if not model.spec.deploy and "bn1.running_var" not in weights:
+    if not model.spec.deploy and not any(name.endswith(".running_var") for name in weights):
         raise ValueError(
-            f"only batch norms with running statistics fold into convolutions, and the norms here are {model.bn1}:"
+            f"only batch norms with running statistics fold into convolutions, and the norms here are"
+            f" {getattr(model, 'backbone', model).bn1}:"
             " predict with the model as it is"
         )
     eps = {norm: numbers["norm_eps"] for norm, numbers in norms(model).items()}
-    spec = dataclasses.replace(live_spec(model), deploy=True)
+    spec = live_spec(model).in_form(deploy=True)
     with torch.device("meta"):
         deployed = model.rebuilt(spec)
     like = next(model.parameters())

@@ -1,0 +1,135 @@
+"""Boxes and what lies in them: anchors, deltas, suppression, RoIAlign over a pyramid, masks put back into an image.
+
+Boxes are (..., 4), x1 y1 x2 y2 in pixels. The operators are torchvision's, used as mmdetection uses mmcv's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnest.specs.detection.anchors import MAX_LOG_RATIO, AnchorSpec, Box
+from resnest.specs.detection.heads import FINEST_REGION, SAMPLES
+
+MOST_AT_ONCE = 10_000
+"""From so many boxes on suppression goes group by group, as mmcv's does: one call would take their square in memory."""
+
+BAND = 2**24
+"""Pixels of masks that are put into an image at once, so that a large photo takes no more memory than a small one."""
+
+
+@cache
+def operators() -> Any:
+    """torchvision's operators; ImportError, saying what to install, without them."""
+    try:
+        import torchvision
+    except ImportError as error:
+        raise ImportError(f"detectors need torchvision ({error}): pip install 'resnest[detection]'") from error
+    return torchvision.ops
+
+
+def grid(anchors: AnchorSpec, level: int, x: Tensor) -> Tensor:
+    """All anchors (H * W * ratios, 4) of x, map number `level`, row by row, in its dtype and on its device."""
+    stride = anchors.strides[level]
+    like, (height, width) = x, x.shape[2:]
+    x = torch.arange(width, device=like.device, dtype=like.dtype) * stride
+    y = torch.arange(height, device=like.device, dtype=like.dtype) * stride
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    shifts = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
+    return (shifts + shifts.new_tensor(anchors.at_origin(level))).reshape(-1, 4)
+
+
+def decode(boxes: Tensor, deltas: Tensor, stds: Box, sizes: Tensor) -> Tensor:
+    """The `boxes` moved and scaled by `deltas` (dx, dy, dw, dh), clipped to images of `sizes` (..., 2), (h, w)."""
+    deltas = deltas * deltas.new_tensor(stds)
+    centre = (boxes[..., :2] + boxes[..., 2:]) * 0.5
+    sides = boxes[..., 2:] - boxes[..., :2]
+    centre = centre + sides * deltas[..., :2]
+    sides = sides * deltas[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    return clip(torch.cat([centre - sides * 0.5, centre + sides * 0.5], dim=-1), sizes)
+
+
+def encode(boxes: Tensor, truth: Tensor, stds: Box) -> Tensor:
+    """The deltas that make `truth` of `boxes`: what `decode` undoes, but for clipping."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    wanted = truth[..., 2:] - truth[..., :2]
+    shift = ((truth[..., :2] + truth[..., 2:]) * 0.5 - (boxes[..., :2] + boxes[..., 2:]) * 0.5) / sides
+    return torch.cat([shift, (wanted / sides).log()], dim=-1) / boxes.new_tensor(stds)
+
+
+def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """The part of each box that lies in its image; `sizes` are (..., 2), height and width."""
+    limits = sizes.flip(-1).to(boxes.dtype)
+    return boxes.clamp(min=0).minimum(torch.cat([limits, limits], dim=-1))
+
+
+def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
+    """Indices of the boxes that no better one of their group meets at more than `iou`, best first.
+
+    The groups are moved apart and suppressed in one call. torchvision's own `batched_nms` leaves them in place
+    where there are many boxes, and in float32, where moved boxes are rounded, that gives others than mmdetection's.
+    """
+    if not len(boxes):
+        return torch.zeros_like(groups)
+    nms = operators().nms
+    apart = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
+    if len(boxes) < MOST_AT_ONCE:
+        return nms(apart, scores, iou)
+    kept = torch.zeros_like(groups, dtype=torch.bool)
+    for group in groups.unique():
+        members = (groups == group).nonzero().squeeze(1)
+        kept[members[nms(apart[members], scores[members], iou)]] = True
+    kept = kept.nonzero().squeeze(1)
+    return kept[scores[kept].argsort(descending=True)]
+
+
+def joined(boxes: Sequence[Tensor]) -> Tensor:
+    """Regions (K, 5) out of the boxes of each image: the image's number stands in front."""
+    return torch.cat([torch.cat([box.new_full((len(box), 1), i), box], dim=1) for i, box in enumerate(boxes)])
+
+
+def align(maps: Sequence[Tensor], regions: Tensor, strides: Sequence[int], size: int) -> Tensor:
+    """What lies in `regions` (K, 5), cut out of the map that suits their size: (K, C, size, size).
+
+    A region of up to 112 pixels is of the first map, and of each further one at twice that.
+    """
+    sides = regions[:, 3:] - regions[:, 1:3]
+    # mmdetection adds the small number before it takes the logarithm, torchvision's poolers after.
+    levels = (sides.prod(dim=1).sqrt() / FINEST_REGION + 1e-6).log2().floor().clamp(0, len(maps) - 1)
+    cut = maps[0].new_zeros((len(regions), maps[0].shape[1], size, size))
+    for level, (x, stride) in enumerate(zip(maps, strides)):
+        members = (levels == level).nonzero().squeeze(1)
+        found = operators().roi_align(x, regions[members], size, 1 / stride, SAMPLES, aligned=True)
+        cut = cut.index_copy(0, members, found)
+    return cut
+
+
+def paste(masks: Tensor, boxes: Tensor, frame: Sequence[int], threshold: float) -> Tensor:
+    """Masks (n, S, S) of probabilities, stretched over their boxes: (n, H, W), true from `threshold` on.
+
+    `frame` is the height and width of the image.
+
+    Bilinear, pixels taken as squares, nothing outside the box. That is a product with a matrix for rows and one for
+    columns; it goes band by band of rows, so that only the result grows with the image.
+    """
+    height, width = frame
+    columns = _stretch(boxes[:, 0], boxes[:, 2], width, masks)  # (n, width, S)
+    rows = _stretch(boxes[:, 1], boxes[:, 3], height, masks)
+    across = masks @ columns.transpose(1, 2)  # (n, S, width)
+    pasted = torch.zeros((len(masks), height, width), dtype=torch.bool, device=masks.device)
+    step = max(BAND // max(len(masks) * width, 1), 1)
+    for top in range(0, height, step):
+        pasted[:, top : top + step] = rows[:, top : top + step] @ across >= threshold
+    return pasted
+
+
+def _stretch(start: Tensor, stop: Tensor, pixels: int, masks: Tensor) -> Tensor:
+    """The weight (n, pixels, S) of each of a mask's S cells in each pixel, where they reach from start to stop."""
+    cells = torch.arange(masks.shape[-1], device=masks.device, dtype=masks.dtype)
+    centres = torch.arange(pixels, device=masks.device, dtype=masks.dtype) + 0.5
+    position = (centres - start[:, None]) / (stop - start)[:, None] * masks.shape[-1] - 0.5  # inf for an empty box
+    return (1 - (position[..., None] - cells).abs()).clamp(min=0)

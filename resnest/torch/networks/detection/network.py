@@ -1,0 +1,241 @@
+"""Detectors on ResNeSt in PyTorch: what their heads say of the regions that they propose."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resnest.data.detection import prepare
+from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
+from resnest.specs.detection.network import DetectionSpec, get_detection_spec
+from resnest.torch.deploy import deploy
+from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, norm_of, reset
+from resnest.torch.layers.regions import align, decode, joined, operators, paste, suppress
+from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
+from resnest.torch.networks.resnest import ResNeStFeatures
+from resnest.torch.weights import load_weights
+from resnest.weights import load
+
+Detections = dict[str, Tensor]
+"""What is found in an image: `boxes` (n, 4), `scores` (n,), `labels` (n,) from 0, and of some networks `masks`."""
+
+
+class RoIHead(nn.Module):
+    """The box heads and mask heads of all stages."""
+
+    def __init__(self, spec: DetectionSpec, norm_layer: NormLayer = BatchNorm):
+        super().__init__()
+        self.spec = spec
+        self.box_strides = spec.backbone.feature_strides[1:]
+        boxes = [BoxHead(spec.box_head, norm_layer) for _ in spec.stages]
+        self.bbox_head: Any = nn.ModuleList(boxes) if spec.is_cascade else boxes[0]
+        if spec.mask_head is not None:
+            masks = [MaskHead(spec.mask_head, norm_layer) for _ in spec.stages]
+            self.mask_head: Any = nn.ModuleList(masks) if spec.is_cascade else masks[0]
+
+    @property
+    def box_heads(self) -> list[Any]:
+        """The box head of each stage."""
+        return [*self.bbox_head] if self.spec.is_cascade else [self.bbox_head]
+
+    @property
+    def mask_heads(self) -> list[Any]:
+        """The mask head of each stage."""
+        return [*self.mask_head] if self.spec.is_cascade else [self.mask_head]
+
+    def see(self, head: Any, maps: Sequence[Tensor], regions: Tensor, size: int) -> Any:
+        """What `head` says of the `regions` (K, 5)."""
+        return head(align(maps[: len(self.box_strides)], regions, self.box_strides, size))
+
+    def refine(self, maps: Sequence[Tensor], regions: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities (K, classes + 1) of the regions (K, 5), and their boxes (K, classes or 1, 4).
+
+        Each stage of a cascade starts from the boxes of the one before; the mean of their logits counts.
+        """
+        sizes = sizes[regions[:, 0].long()]
+        total: Any = 0.0
+        for stage, head in zip(self.spec.stages, self.box_heads):
+            logits, deltas = self.see(head, maps, regions, BOX_SIZE)
+            total = total + logits
+            boxes = decode(regions[:, None, 1:], deltas, stage.stds, sizes[:, None])
+            regions = torch.cat([regions[:, :1], boxes[:, 0]], dim=1)  # a cascade has one box for all classes
+        return (total / len(self.spec.stages)).softmax(dim=-1), boxes
+
+    def select(self, boxes: Tensor, scores: Tensor) -> Detections:
+        """The best of one image's boxes (K, classes or 1, 4), no two of a class over each other."""
+        scores = scores[:, :-1]
+        region, label = (scores > self.spec.score_threshold).nonzero(as_tuple=True)
+        boxes = boxes.expand(-1, scores.shape[1], -1)[region, label]
+        scores = scores[region, label]
+        kept = suppress(boxes, scores, label, self.spec.nms_iou)[: self.spec.max_detections]
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]}
+
+    def masks(self, maps: Sequence[Tensor], found: Sequence[Detections]) -> list[Tensor]:
+        """Of each image the masks (n, 28, 28) of its detections, as probabilities: the mean of all stages."""
+        regions = joined([image["boxes"] for image in found])
+        labels = torch.cat([image["labels"] for image in found])
+        each = torch.arange(len(labels), device=labels.device)
+        seen = [self.see(head, maps, regions, MASK_SIZE)[each, labels].sigmoid() for head in self.mask_heads]
+        return list(torch.stack(seen).mean(dim=0).split([len(image["labels"]) for image in found]))
+
+
+class Detector(nn.Module):
+    """A detector: normalised images (N, in_channels, H, W) -> of each what is found in it.
+
+    That is a dict of `boxes` (n, 4), x1 y1 x2 y2 in pixels, `scores` (n,), best first, `labels` (n,), from 0, and of
+    a family with masks `masks` (n, H, W), true where the object is. `norm_layer` builds a norm from a
+    number of channels. Raises ImportError without torchvision.
+    """
+
+    def __init__(self, spec: DetectionSpec, *, norm_layer: NormLayer = BatchNorm):
+        super().__init__()
+        operators()
+        self.backbone = ResNeStFeatures(spec.backbone, norm_layer=norm_layer)
+        self.spec = spec = dataclasses.replace(spec, backbone=self.backbone.spec)
+        norm_layer = norm_of(spec.backbone, norm_layer)
+        self.neck = Neck(spec.neck)
+        self.rpn_head = RPNHead(spec)
+        self.roi_head = RoIHead(spec, norm_layer)
+        self.draw_weights()
+
+    def init_weights(self) -> None:
+        """Draw all weights and statistics anew, after `to_empty` too."""
+        reset(self)
+        self.draw_weights()
+
+    def draw_weights(self) -> None:
+        """Draw what the layers have drawn otherwise than the authors' code and mmdetection do."""
+        self.apply(init_conv2d)
+        for conv in (*self.neck.lateral_convs, *self.neck.fpn_convs):
+            draw_uniform(conv.conv)
+        for head in self.modules():
+            if isinstance(head, RPNHead | BoxHead | MaskHead):
+                head.draw_classifier()
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The backbone's feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
+        return self.backbone.forward_stages(x)
+
+    def forward_pyramid(self, x: Tensor) -> list[Tensor]:
+        """The pyramid's maps, at strides 4, 8, 16, 32 and 64."""
+        return self.neck(self.backbone(x))
+
+    def forward(self, x: Tensor, sizes: Sequence[Sequence[int]] | None = None) -> list[Detections]:
+        """What is found in each image of a batch; `sizes` are their heights and widths without padding.
+
+        Raises ValueError where `sizes` are not the batch's, and for an image of which the network makes
+        numbers that are not finite.
+        """
+        maps = self.forward_pyramid(x)
+        return self.detect(maps, checked_sizes(x, sizes))
+
+    def detect(
+        self,
+        maps: Sequence[Tensor],
+        sizes: Tensor,
+        scales: Tensor | None = None,
+        frames: Sequence[Sequence[int]] | None = None,
+    ) -> list[Detections]:
+        """What is found in the images of a pyramid's `maps`, which are of `sizes` (N, 2).
+
+        With `scales` (N, 2), by how much a photo's width and height were multiplied to get there, boxes are
+        the photo's, and masks are of the `frames`, the photos' own heights and widths.
+        """
+        logits, deltas = self.rpn_head(maps)
+        check_finite(logits)
+        proposals = self.rpn_head.propose(logits, deltas, sizes, self.spec.proposals)
+        regions = joined([boxes for boxes, _ in proposals])
+        scores, boxes = self.roi_head.refine(maps, regions, sizes)
+        counts = [len(boxes) for boxes, _ in proposals]
+        scales = torch.ones_like(sizes, dtype=torch.float64) if scales is None else scales
+        factors = torch.cat([scales, scales], dim=1)
+        images = list(zip(boxes.split(counts), scores.split(counts)))
+        if not self.spec.has_masks:
+            # mmdetection suppresses a box detector's boxes in the photo's pixels, and one's with masks before.
+            shrink = (1 / factors).to(boxes.dtype)
+            return [self.roi_head.select(box * factor, score) for (box, score), factor in zip(images, shrink)]
+        found = [self.roi_head.select(box, score) for box, score in images]
+        masks = self.roi_head.masks(maps, found)
+        for image, mask, factor, frame in zip(found, masks, factors, sizes.tolist() if frames is None else frames):
+            image["boxes"] = image["boxes"] / factor.to(mask.dtype)
+            image["masks"] = paste(mask, image["boxes"], frame, self.spec.mask_threshold)
+        return found
+
+    @torch.no_grad()
+    def predict(self, photos: Sequence[Any]) -> list[Detections]:
+        """What is found in photos, PIL images or arrays (H, W, 3) of RGB in 0 to 255, in each photo's own pixels.
+
+        They are resized, normalised and padded as the spec says, and go through the network as one batch. Raises
+        ValueError for what is no photo.
+        """
+        like = next(self.parameters())
+        batch = prepare(photos, self.spec)
+        images, sizes, scales = (torch.from_numpy(array).to(like.device) for array in batch[:3])
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            self.eval()
+            return self.detect(self.forward_pyramid(images.to(like.dtype)), sizes, scales, batch.frames)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def deploy(self) -> Detector:
+        """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
+        return deploy(self)
+
+    def rebuilt(self, spec: DetectionSpec) -> Detector:
+        """A network of the same kind for another `spec`, freshly drawn and without norms of its own."""
+        return type(self)(spec)
+
+
+def checked_sizes(x: Tensor, sizes: Sequence[Sequence[int]] | None) -> Tensor:
+    """The images' `sizes` (N, 2) as a tensor beside x, (N, C, H, W); ValueError where they are not the batch's."""
+    whole = x.new_tensor(x.shape[2:], dtype=torch.long).expand(len(x), 2)
+    if sizes is None:
+        return whole
+    given = torch.as_tensor(sizes, dtype=torch.long, device=x.device)
+    if given.shape != whole.shape or (given < 1).any() or (given > whole).any():
+        raise ValueError(
+            f"sizes={given.tolist()} must be the height and width, without padding, of each of {len(x)} images of"
+            f" {x.shape[2]}x{x.shape[3]} pixels"
+        )
+    return given
+
+
+def check_finite(logits: Sequence[Tensor]) -> None:
+    """Raise ValueError, saying which, for an image whose `logits`, (N, anchors, H, W) of each map, are not finite."""
+    finite = torch.stack([x.isfinite().flatten(1).all(dim=1) for x in logits]).all(dim=0)
+    if not finite.all():
+        number = finite.tolist().index(False)
+        raise ValueError(
+            f"image {number} of the batch gives numbers that are not finite: pixels of it are NaN or infinite,"
+            " or the weights are"
+        )
+
+
+def create_detector(
+    name: str, *, weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None, **changes: Any
+) -> Detector:
+    """The detector called `name`, with freshly drawn weights or with `weights`.
+
+    `weights` are canonical arrays or a weight file, in mmdetection's names. `changes` are fields of
+    `resnest.DetectionSpec` and `norm_layer`.
+
+    Raises ValueError for an unknown name, for values that make no network and for weights that
+    are not its own, and TypeError for an unknown word.
+    """
+    options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
+    spec = get_detection_spec(name, **changes)
+    if weights is None:
+        return Detector(spec, **options)
+    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
+        model = Detector(spec, **options)
+    arrays = weights if isinstance(weights, Mapping) else load(weights)
+    load_weights(model, arrays, copy=arrays is weights)
+    return model
