@@ -1,0 +1,1 @@
+"""Training: configuration, checkpoints, log, and the run that joins them."""
