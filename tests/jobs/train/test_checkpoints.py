@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 
-from resnest.jobs.train import checkpoints
 from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
 
 STATE = {
@@ -83,17 +82,16 @@ def test_where_all_are_broken_it_says_so(folder):
         folder.latest()
 
 
-@pytest.mark.parametrize("calls", range(5))
+@pytest.mark.parametrize("calls", range(8))
 def test_a_full_disk_leaves_the_one_before_and_says_which(folder, monkeypatch, calls):
     folder.save(checkpoint(1))
-    left = [calls]
+    left = iter(range(calls))
 
-    def full(path):
-        left[0] -= 1
-        if left[0] < 0:
+    def full(descriptor):
+        if next(left, None) is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoints, "_flush", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device") as caught:
         folder.save(checkpoint(2))
     assert f"the last good one is {folder.path(1)}" in str(caught.value)
