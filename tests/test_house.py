@@ -1,11 +1,19 @@
-import os
+"""The house keeps its rules: floors, faces without code, one command a file, tests as their modules, imports."""
+
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from click import Command
 
 import resnest
+from resnest.cli import main
+from tests.support.paths import REPOSITORY
 from tests.support.without import run_without
+
+PACKAGE = REPOSITORY / "resnest"
 
 IMPORT = """
 import time, sys, numpy
@@ -36,39 +44,6 @@ def test_the_package_exports_what_it_says():
     assert all(hasattr(resnest, name) for name in resnest.__all__)
 
 
-def test_a_backend_exports_what_it_says_and_one_builder_for_each_variant(backend):
-    exported = backend.module.__all__
-    assert all(hasattr(backend.module, name) for name in exported)
-    assert set(resnest.list_models()) <= set(exported)
-
-
-@pytest.mark.gluon
-def test_both_backends_have_the_same_surface():
-    import resnest.gluon
-    import resnest.torch
-
-    assert set(resnest.gluon.__all__) - set(resnest.torch.__all__) == {"get_model"}
-    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"Detector", "OptimizedModel", "create_detector"}
-
-
-COPY = """
-import os
-import resnest.gluon, mxnet as mx
-mx.nd.zeros(2).asnumpy()
-before = len(os.listdir("/proc/self/task"))
-mx.nd.array(mx.nd.zeros(2**20).asnumpy()).asnumpy()
-print(len(os.listdir("/proc/self/task")) - before)
-"""
-
-
-@pytest.mark.gluon
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's threads from /proc")
-def test_copying_weights_leaves_mxnet_no_threads_that_slow_it_down():
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    run = subprocess.run([sys.executable, "-c", COPY], capture_output=True, text=True, check=True, env=environment)
-    assert run.stdout.strip() == "0"
-
-
 @pytest.mark.parametrize(
     ("package", "framework", "name"),
     [("torch", "torch", "PyTorch"), pytest.param("gluon", "mxnet", "MXNet", marks=pytest.mark.gluon)],
@@ -78,3 +53,81 @@ def test_a_missing_framework_is_one_sentence_that_says_what_to_install(package, 
     last = run.stderr.strip().splitlines()[-1]
     assert last.startswith(f"ImportError: resnest.{package} needs {name}")
     assert f"pip install 'resnest[{package}]'" in last
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_face_hands_names_on_and_holds_no_code(path):
+    for node in ast.parse(path.read_text()).body:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        targets = [node.target] if isinstance(node, ast.AugAssign) else getattr(node, "targets", [])
+        names = {target.id for target in targets}
+        assert isinstance(node, ast.Import | ast.ImportFrom) or is_text or names & {"__all__", "__version__"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli" / "commands").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_command_file_holds_one_command_named_like_it(path):
+    module = __import__(f"resnest.cli.commands.{path.stem}", fromlist=["command"])
+    assert [name for name, value in vars(module).items() if isinstance(value, Command)] == ["command"]
+    assert module.command.name == path.stem.replace("_", "-")
+    assert module.command.name in main.list_commands(None)
+
+
+def test_every_floor_keeps_to_its_imports():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+def test_the_tests_own_folders_hide_no_framework():
+    """Without this file pytest would put `tests/` on the path, where `torch` and `gluon` are folders."""
+    assert (REPOSITORY / "tests" / "__init__.py").is_file()
+
+
+LOADED = """
+import sys
+from resnest.cli import main
+main({command!r}, standalone_mode=False)
+print("loaded:", *[name for name in {names!r} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["list"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["info", "resnest50"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["info", "fcn_resnest101_voc"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
+        (["--help"], ["torch", "mxnet", "onnx", "onnxruntime", "matplotlib", "huggingface_hub"]),
+    ],
+    ids=" ".join,
+)
+def test_a_command_loads_no_more_than_it_needs(command, names):
+    code = LOADED.format(command=command, names=names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_every_folder_of_code_is_packed():
+    """setuptools packs a folder that has a face, and data that setup.cfg names."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+    data = {path.parent for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert data == {PACKAGE / "data" / "assets"}
+    assert "resnest.data = assets/*" in (REPOSITORY / "setup.cfg").read_text()
+
+
+MIRRORED = ["specs", "weights", "data", "jobs", "cli"]
+
+ACROSS = {
+    "weights/formats/test_fuzz.py": "what every format's reading makes of broken files",
+}
+"""Tests of no module of their own, and why."""
+
+
+def test_the_tests_mirror_the_tree():
+    tests = REPOSITORY / "tests"
+    found = {path.relative_to(tests).as_posix() for room in MIRRORED for path in (tests / room).rglob("test_*.py")}
+    modules = {name: PACKAGE / name.replace("test_", "") for name in found}
+    alone = {name for name, module in modules.items() if not (module.is_file() or module.with_suffix("").is_dir())}
+    assert alone == {*ACROSS}

@@ -1,17 +1,13 @@
-"""The house keeps its rules: floors, faces without code, one command a file, and backends that mirror each other."""
+"""The two backends open side by side: the same files, classes, functions and parameters, in the same order."""
 
 import ast
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from click import Command
 
 import resnest
 from resnest.backends import registry
-from resnest.cli import main
 from tests.support.paths import REPOSITORY
 
 PACKAGE = REPOSITORY / "resnest"
@@ -130,35 +126,6 @@ def test_every_exception_is_one():
     assert {word for word in OTHER_PARAMETERS if not any(word in known for known in words)} == set()
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
-def test_a_face_hands_names_on_and_holds_no_code(path):
-    for node in ast.parse(path.read_text()).body:
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        targets = [node.target] if isinstance(node, ast.AugAssign) else getattr(node, "targets", [])
-        names = {target.id for target in targets}
-        assert isinstance(node, ast.Import | ast.ImportFrom) or is_text or names & {"__all__", "__version__"}
-
-
-@pytest.mark.parametrize("path", sorted((PACKAGE / "cli" / "commands").glob("[!_]*.py")), ids=lambda path: path.stem)
-def test_a_command_file_holds_one_command_named_like_it(path):
-    module = __import__(f"resnest.cli.commands.{path.stem}", fromlist=["command"])
-    assert [name for name, value in vars(module).items() if isinstance(value, Command)] == ["command"]
-    assert module.command.name == path.stem.replace("_", "-")
-    assert module.command.name in main.list_commands(None)
-
-
-def test_every_floor_keeps_to_its_imports():
-    lint = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([lint, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert " 0 broken" in done.stdout
-
-
-def test_the_tests_own_folders_hide_no_framework():
-    """Without this file pytest would put `tests/` on the path, where `torch` and `gluon` are folders."""
-    assert (REPOSITORY / "tests" / "__init__.py").is_file()
-
-
 def test_builders_are_the_spec_s_names(backend):
     builders = __import__(f"{backend.module.__name__}.builders", fromlist=["__all__"])
     published = [name for name in builders.__all__ if name not in ("create_model", "get_model")]
@@ -169,34 +136,16 @@ def test_builders_are_the_spec_s_names(backend):
         assert "weights" in inspect.signature(getattr(builders, name)).parameters
 
 
-LOADED = """
-import sys
-from resnest.cli import main
-main({command!r}, standalone_mode=False)
-print("loaded:", *[name for name in {names!r} if name in sys.modules])
-"""
+def test_a_backend_exports_what_it_says_and_one_builder_for_each_variant(backend):
+    exported = backend.module.__all__
+    assert all(hasattr(backend.module, name) for name in exported)
+    assert set(resnest.list_models()) <= set(exported)
 
 
-@pytest.mark.parametrize(
-    ("command", "names"),
-    [
-        (["list"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
-        (["info", "resnest50"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
-        (["info", "fcn_resnest101_voc"], ["numpy", "PIL", "safetensors", "torch", "mxnet"]),
-        (["--help"], ["torch", "mxnet", "onnx", "onnxruntime", "matplotlib", "huggingface_hub"]),
-    ],
-    ids=" ".join,
-)
-def test_a_command_loads_no_more_than_it_needs(command, names):
-    code = LOADED.format(command=command, names=names)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "loaded:"
+@pytest.mark.gluon
+def test_both_backends_have_the_same_surface():
+    import resnest.gluon
+    import resnest.torch
 
-
-def test_every_folder_of_code_is_packed():
-    """setuptools packs a folder that has a face, and data that setup.cfg names."""
-    folders = {path.parent for path in PACKAGE.rglob("*.py")}
-    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
-    data = {path.parent for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert data == {PACKAGE / "data" / "assets"}
-    assert "resnest.data = assets/*" in (REPOSITORY / "setup.cfg").read_text()
+    assert set(resnest.gluon.__all__) - set(resnest.torch.__all__) == {"get_model"}
+    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"Detector", "OptimizedModel", "create_detector"}

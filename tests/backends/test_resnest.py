@@ -148,18 +148,6 @@ def test_other_norms_may_see_one_image(backend):
     assert np.isfinite(out).all()
 
 
-def test_a_network_converted_to_synchronised_norms_may_see_one_image_per_process():
-    import torch
-    from torch import nn
-
-    import resnest.torch
-
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(resnest.torch.ResNeSt(tiny()))
-    with pytest.raises((ValueError, RuntimeError)) as error:  # in one process it is PyTorch that refuses
-        model.train()(torch.zeros(1, 3, 64, 64))
-    assert "split attention" not in str(error.value)
-
-
 def test_convolutions_are_drawn_with_the_variance_of_their_fan_out(backend):
     model = backend.module.create_model("resnest14")
     for name, array in backend.module.get_weights(model).items():

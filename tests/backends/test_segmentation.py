@@ -6,15 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from resnest import get_segmentation_spec, list_segmentation_models
-from resnest.jobs import parity
+from resnest import get_segmentation_spec, get_spec
+from resnest import weights as weight_files
 from resnest.specs.segmentation.network import HEADS
-from resnest.weights.names.segmentation import get_dialect
 from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.support.arrays import relative
 from tests.support.backends import Backend
 from tests.support.paths import FIXTURES
 from tests.support.specs import TINY_BACKBONE, tiny_segmenter
+from tests.support.toolboxes import toolbox_tensors
 
 GOLDEN = sorted(FIXTURES.glob("*seg_*.npz"))
 
@@ -30,24 +30,6 @@ def checkpoint(request, tmp_path_factory):
     return path, meta, golden
 
 
-def toolbox_tensors(toolbox, head):
-    shapes = json.loads((FIXTURES / f"{toolbox}_{head}_tensors.json").read_text())
-    return {name: tuple(shape) for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize("method", ["fcn", "deeplabv3plus"])
-def test_tensors_are_mmsegmentations_in_its_order(method):
-    tensors = get_segmentation_spec(f"{method}_resnest101_ade20k").tensors()
-    assert list(tensors.items()) == list(toolbox_tensors("mmseg", method).items())
-
-
-@pytest.mark.parametrize("method", ["fcn", "pspnet"])
-def test_tensors_are_sssegmentations_in_its_dialect(method):
-    spec = get_segmentation_spec(f"{method}_resnest101_voc")
-    names = get_dialect("sssegmentation", spec).from_canonical(spec)
-    assert {names[name]: shape for name, shape in spec.tensors().items()} == toolbox_tensors("ssseg", method)
-
-
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 5e-6)])
 def test_a_toolboxs_checkpoint_gives_the_toolboxs_logits(backend, checkpoint, dtype, bound):
     path, meta, golden = checkpoint
@@ -59,14 +41,6 @@ def test_a_toolboxs_checkpoint_gives_the_toolboxs_logits(backend, checkpoint, dt
     if "auxiliary" in golden:
         auxiliary = backend.numpy(model.auxiliary_head(model.backbone(x)[:3]))
         assert relative(auxiliary[0, :8], golden["auxiliary"]) < bound
-
-
-def test_there_are_twenty_networks_with_a_variant_for_each_toolbox_and_data_set():
-    assert len(list_segmentation_models()) == 20
-    ours, theirs = (get_segmentation_spec(f"deeplabv3_resnest101_ade20k{toolbox}") for toolbox in ("", "_ssseg"))
-    assert (ours.auxiliary_channels, theirs.auxiliary_channels) == (256, 512)
-    assert (ours.pooled_first, theirs.pooled_first) == (True, False)
-    assert get_segmentation_spec("pspnet_resnest101_voc").num_classes == 21
 
 
 @pytest.mark.gluon
@@ -84,18 +58,6 @@ def test_both_backends_compute_the_same(head, pooled_first):
     assert relative(gluon_logits, logits) < 1e-13
     assert relative(gluon_predicted, predicted) < 1e-13
     assert predicted.shape == (2, 5, 65, 49)
-
-
-@pytest.mark.gluon
-@pytest.mark.parametrize("head", HEADS)
-def test_parity_takes_segmentation_networks_in_training_too(head):
-    spec = tiny_segmenter(head)
-    x = parity.training_batch(make_input((1, 3, 33, 49)).astype("float64"))
-    rows = parity.compare_stages(spec, draw_weights(spec), x) + parity.compare_training(spec, draw_weights(spec), x)
-    assert {row.name: row.relative for row in rows if not row.within} == {}
-    names = {row.name for row in rows}
-    assert {"layer4", "logits", "loss", "gradient of decode_head.conv_seg.weight"} <= names
-    assert {"backbone.stem.7.running_var", "auxiliary_head.convs.0.bn.running_var"} <= names
 
 
 def test_training_gives_the_auxiliary_logits_too_and_prediction_does_not(backend):
@@ -119,21 +81,6 @@ def test_bilinear_weights_are_exact():
         assert relative(ours, resize_like(Backend("torch").array(x), Backend("torch").array(like)).numpy()) < 1e-14
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_costs_count_what_prediction_runs(head):
-    from torch.utils.flop_counter import FlopCounterMode
-
-    spec = tiny_segmenter(head)
-    backend = Backend("torch")
-    model = backend.build(spec, dtype="float32")
-    with FlopCounterMode(display=False) as counter:
-        logits = model(backend.array(make_input((1, 3, 65, 97))))
-    cost = spec.cost(65, 97)
-    assert 2 * cost.macs == counter.get_total_flops()
-    assert cost.stages["logits"] == tuple(logits.shape[1:])
-    assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
-
-
 def test_a_published_networks_name_builds_it_through_create_model(backend):
     package = backend.module
     model = package.create_model("fcn_resnest101_voc", backbone=TINY_BACKBONE, channels=8, num_classes=3)
@@ -144,21 +91,40 @@ def test_a_published_networks_name_builds_it_through_create_model(backend):
         package.create_model("fcn_resnest101_voc", features_only=True)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"head": "pspnet"}, "head='pspnet' must be one of fcn, psp, aspp, aspp_sep"),
-        ({"channels": 0}, "channels=0 must be a whole number"),
-        ({"backbone": dataclasses.replace(TINY_BACKBONE, deep_stem=False)}, "deep_stem and avg_down"),
-    ],
-)
-def test_values_that_make_no_network_are_named(changes, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(tiny_segmenter(), **changes)
+def test_weights_come_back_as_they_were_loaded(backend):
+    weights = draw_weights(tiny_segmenter("aspp_sep"))
+    back = backend.module.get_weights(backend.build(tiny_segmenter("aspp_sep"), dtype="float32"))
+    assert list(back) == list(weights)
+    assert all(np.array_equal(back[name], weights[name]) for name in weights)
 
 
-def test_unknown_names_say_what_was_probably_meant():
-    with pytest.raises(ValueError, match=r"did you mean .*fcn_resnest101_voc"):
-        get_segmentation_spec("fcn_resnest101_vocs")
-    with pytest.raises(TypeError, match="num_classes"):
-        get_segmentation_spec("fcn_resnest101_voc", classes=3)
+def test_weights_of_another_network_are_one_sentence(backend):
+    spec = tiny_segmenter()
+    with pytest.raises(ValueError, match="weights tell 7 classes apart and tiny 5: build it with num_classes=7"):
+        backend.build(spec, draw_weights(dataclasses.replace(spec, num_classes=7)))
+    classifier = get_spec("resnest14", bottleneck_width=8, stem_width=8)
+    with pytest.raises(ValueError, match="are a classification network's, and tiny is a segmentation network"):
+        backend.build(spec, draw_weights(classifier))
+    with pytest.raises(ValueError, match=r"not those of tiny; .*decode_head.psp_modules"):
+        backend.build(spec, draw_weights(tiny_segmenter("psp")))
+
+
+def test_a_classifier_takes_the_backbone_of_a_segmentation_checkpoint(backend, tmp_path):
+    spec = tiny_segmenter("psp")
+    weight_files.save(draw_weights(spec), tmp_path / "a.npz")
+    package = backend.module
+    fields = {"bottleneck_width": 8, "stem_width": 8, "weights": tmp_path / "a.npz"}
+    for model in (
+        package.create_model("resnest14", features_only=True, **fields),
+        package.create_model("resnest14", num_classes=3, **fields),
+    ):
+        loaded = backend.module.get_weights(model)
+        assert np.array_equal(loaded["bn1.weight"], draw_weights(spec)["backbone.stem.7.weight"])
+
+
+def test_a_network_without_an_auxiliary_head_takes_weights_with_one(backend):
+    spec = tiny_segmenter(auxiliary_channels=0)
+    model = backend.build(spec, draw_weights(tiny_segmenter()), "float64")
+    assert list(backend.module.get_weights(model)) == list(spec.tensors())
+    x = make_input((2, 3, 33, 41)).astype("float64")
+    assert backend.train(model, x).shape == (2, 5, 5, 6)

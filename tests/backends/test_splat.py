@@ -1,14 +1,10 @@
 import itertools
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from resnest.specs.blocks import SplitAttentionSpec
 from tests.support.arrays import photo_like, relative
-from tests.support.paths import REPOSITORY
 
 
 def by_hand(x, w1, b1, w2, b2, radix, cardinality):
@@ -45,25 +41,6 @@ def test_split_attention_is_what_the_paper_says(backend, radix, cardinality):
     split = np.maximum(convolve(x, weights["conv.weight"], spec.conv.groups), 0)
     named = [weights[name] for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")]
     assert relative(ours, by_hand(split, *named, radix, cardinality)) < 1e-13
-
-
-TRITON = """
-import torch
-import triton_splat
-from resnest.torch.layers.splat import weighted_sum
-
-for shape in ((2, 48, 5, 7), (1, 256, 9, 3)):  # neither fills its tiles
-    x = torch.randn(shape).to(memory_format=torch.channels_last)
-    attention = torch.randn(*shape[:2], 1, 1)
-    torch.testing.assert_close(triton_splat.weighted_sum(x, attention), weighted_sum(x, attention, 2, 1))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton comes with PyTorch on Linux alone")
-def test_the_triton_candidate_computes_the_weighted_sum():
-    benchmarks = REPOSITORY / "benchmarks"
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(benchmarks)}
-    subprocess.run([sys.executable, "-c", TRITON], check=True, env=environment)
 
 
 def shapes(spec):

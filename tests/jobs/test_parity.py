@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from resnest import get_spec, list_models, weights
+from resnest.jobs import parity
 from resnest.jobs.parity import (
     GRADIENT_BOUND,
     STAGE_BOUND,
@@ -12,9 +13,10 @@ from resnest.jobs.parity import (
     training_batch,
     verify_conversion,
 )
-from resnest.weights.seeded import draw_weights
+from resnest.specs.segmentation.network import HEADS
+from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import photo_like
-from tests.support.specs import tiny
+from tests.support.specs import tiny, tiny_segmenter
 
 pytestmark = pytest.mark.gluon
 
@@ -109,3 +111,15 @@ def test_a_conversion_is_verified_by_its_logits(tmp_path, source, target):
     damaged["layer2.0.bn3.bias"] += 1e-3
     weights.save(damaged, tmp_path / target)
     assert not verify_conversion(tmp_path / source, tmp_path / target).within
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize("head", HEADS)
+def test_parity_takes_segmentation_networks_in_training_too(head):
+    spec = tiny_segmenter(head)
+    x = parity.training_batch(make_input((1, 3, 33, 49)).astype("float64"))
+    rows = parity.compare_stages(spec, draw_weights(spec), x) + parity.compare_training(spec, draw_weights(spec), x)
+    assert {row.name: row.relative for row in rows if not row.within} == {}
+    names = {row.name for row in rows}
+    assert {"layer4", "logits", "loss", "gradient of decode_head.conv_seg.weight"} <= names
+    assert {"backbone.stem.7.running_var", "auxiliary_head.convs.0.bn.running_var"} <= names

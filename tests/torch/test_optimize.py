@@ -1,9 +1,12 @@
 """The compiled form: it takes the images that it was compiled for, and says what is wrong with others."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from resnest.torch import OptimizedModel, ResNeStFeatures, load_weights, optimize
+from resnest.torch import OptimizedModel, ResNeSt, ResNeStFeatures, load_weights, optimize
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
 
@@ -42,17 +45,22 @@ def test_open_sizes_take_any_but_the_channels():
         model(torch.zeros(4, 3, 32, 90))
 
 
-def test_compiled_with_open_sizes_it_predicts_the_same_in_the_next_process_too(tmp_path):
-    spec = tiny()
-    network = ResNeStFeatures(spec, out_indices=(1,))  # each layer takes seconds to compile
-    load_weights(network, draw_weights(spec))
-    network.eval()
-    optimize(network, torch.zeros(1, 3, 64, 64), tmp_path / "open.pt2", dynamic=True)
-    model = OptimizedModel.load(tmp_path / "open.pt2")
-    for shape in ((1, 3, 64, 64), (3, 3, 33, 90), (2, 3, 65, 47)):
-        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            torch.testing.assert_close(model(images)[0], network(images)[0], rtol=1e-5, atol=1e-5)
+def test_compiled_it_predicts_the_same_in_the_next_process_too(tmp_path):
+    """One size with the whole network, any with a part: each layer takes seconds to compile, and the headers most."""
+    spec = tiny(stage_depths=(1, 1, 1, 1))
+    for network, dynamic, shapes in (
+        (ResNeSt(spec), False, [(1, 3, 64, 50)]),
+        (ResNeStFeatures(spec, out_indices=(1,)), True, [(1, 3, 64, 64), (3, 3, 33, 90), (2, 3, 65, 47)]),
+    ):
+        load_weights(network, draw_weights(spec))
+        network.eval()
+        path = tmp_path / f"{dynamic}.pt2"
+        compiled = optimize(network, torch.zeros(1, 3, 64, 50), path, dynamic=dynamic)
+        for model in (compiled, OptimizedModel.load(path)):
+            for shape in shapes:
+                images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+                with torch.no_grad():
+                    torch.testing.assert_close(model(images), network(images), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="at least 33 pixels a side"):
         model(torch.zeros(1, 3, 32, 32))
 
@@ -65,3 +73,23 @@ def test_the_process_s_memory_is_left_alone_unless_asked(monkeypatch):
         with pytest.raises(RuntimeError, match="far enough"):
             optimize(None, torch.zeros(1, 3, 64, 64), keep_memory=keep)
         assert kept == [True] * keep
+
+
+def test_a_package_has_its_own_suffix(tmp_path):
+    with pytest.raises(ValueError, match=r"does not end with \.pt2"):
+        optimize(None, torch.zeros(1, 3, 64, 64), tmp_path / "tiny.pt")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to keep memory")
+def test_memory_that_a_feature_map_freed_is_kept_for_the_next():
+    code = """
+import resource, torch
+from resnest.torch.deploy import keep_freed_memory
+keep_freed_memory()
+for number in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(64, 2**18)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 1000  # of the 16384 pages of 64 MiB

@@ -22,7 +22,6 @@ from resnest.torch.weights import load_weights
 from resnest.weights.formats import files
 from resnest.weights.names import backbone as naming
 from resnest.weights.names.backbone import DIALECTS, detect_dialect, get_dialect
-from resnest.weights.names.patterns import rename
 from resnest.weights.seeded import draw_weights
 from tests.support.paths import FIXTURES
 
@@ -106,14 +105,6 @@ def test_a_dialect_says_what_its_library_says(dialect):
     names = get_dialect(dialect).from_canonical(get_spec("resnest50"))
     ours = ("conv1.1.running_var", "layer2.0.conv2.bn0.weight", "layer2.0.downsample.2.bias", "fc.weight")
     assert tuple(names[name] for name in ours) == KNOWN[dialect]
-
-
-def test_a_row_reads_both_ways_and_counts():
-    row = ("layer{stage}.{block}.conv3", "layers{stage}_conv{5*block+4}")
-    assert rename("layer3.7.conv3", [row]) == "layers3_conv39"
-    assert rename("layers3_conv39", [row[::-1]]) == "layer3.7.conv3"
-    assert rename("layers3_conv38", [row[::-1]]) == "layers3_conv38"  # in no row
-    assert rename("layers3_conv3", [row[::-1]]) == "layers3_conv3"  # would be before the first block
 
 
 @pytest.mark.parametrize("name", ALIASES)

@@ -1,0 +1,39 @@
+"""The deploy form in PyTorch: what it scripts, traces and exports to."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnest.weights.seeded import make_input
+from tests.support.arrays import photo_like, relative
+from tests.support.backends import Backend
+from tests.support.specs import tiny
+
+
+def test_a_model_without_running_statistics_does_not_deploy():
+    with pytest.raises(ValueError, match=r"the norms here are GroupNorm"):
+        Backend("torch").module.ResNeSt(tiny(), norm_layer=lambda channels: nn.GroupNorm(4, channels)).deploy()
+
+
+IMAGES = photo_like(2, 3, 64, 50)
+
+
+@pytest.mark.parametrize("radix", [1, 2, 4])
+def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
+    backend = Backend("torch")
+    deployed = backend.build(tiny(radix=radix), dtype="float64").deploy()
+    expected = backend.predict(deployed, IMAGES)
+    images = torch.from_numpy(IMAGES)
+    for compiled in (torch.jit.script(deployed), torch.jit.trace(deployed, images)):
+        buffer = io.BytesIO()
+        torch.jit.save(compiled, buffer)
+        buffer.seek(0)
+        assert relative(torch.jit.load(buffer)(images).detach().numpy(), expected) < 1e-12
+    batch, height, width = (torch.export.Dim.AUTO for _ in range(3))
+    program = torch.export.export(deployed, (images,), dynamic_shapes=({0: batch, 2: height, 3: width},))
+    other = torch.from_numpy(make_input((3, 3, 71, 38)).astype(np.float64))
+    with torch.no_grad():
+        assert relative(program.module()(other).numpy(), deployed(other).numpy()) < 1e-12

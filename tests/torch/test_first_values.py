@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from resnest import get_spec
+from resnest.specs.segmentation.heads import CLASSIFIER_STD
+
+
+@pytest.mark.parametrize("last_gamma", [False, True])
+def test_init_weights_draws_everything_even_after_to_empty(last_gamma):
+    import resnest.torch
+
+    with torch.device("meta"):
+        model = resnest.torch.create_model("resnest14", last_gamma=last_gamma, dropblock_prob=0.2)
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.fill_(7)
+        for block in (model.layer4[0].dropblock1, model.layer4[0].conv2.dropblock):
+            block.prob.fill_(7)
+    model.init_weights()
+    weights = resnest.torch.get_weights(model)
+    assert not any((array == 7).any() for array in weights.values())
+    assert weights["layer1.0.bn3.weight"].any() != last_gamma
+    assert model.bn1.num_batches_tracked == 0
+    assert model.layer4[0].dropblock1.prob == pytest.approx(0.2)
+    std = weights["layer3.0.conv3.weight"].std()
+    assert std == pytest.approx((2 / 1024) ** 0.5, rel=0.02)
+
+
+def test_a_segmenters_init_weights_draws_everything_even_after_to_empty():
+    import resnest.torch
+
+    small = {"backbone": get_spec("resnest14", output_stride=8, dilated_pooling="openmmlab", num_classes=0)}
+    with torch.device("meta"):
+        model = resnest.torch.create_segmenter("fcn_resnest101_voc", **small)
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.fill_(7)
+    model.init_weights()
+    weights = resnest.torch.get_weights(model)
+    assert not any((array == 7).any() for array in weights.values())
+    assert weights["decode_head.conv_seg.weight"].std() == pytest.approx(CLASSIFIER_STD, rel=0.05)
