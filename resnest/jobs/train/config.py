@@ -1,0 +1,195 @@
+"""What a training is told: a file of YAML and words like `epochs=20 radix=4`, read into typed values.
+
+The keys are the fields of the recipe (`resnest.specs.recipe.Recipe`), those of the network's spec, and those of `Run`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnest.backends.training import Setup
+from resnest.specs.arguments import closest
+from resnest.specs.recipe import Augmentation, DropBlockRecipe, Recipe, get_recipe
+from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.update import UpdateRule, frozen_norms, frozen_tensors, layer_rates
+
+
+@dataclass(frozen=True)
+class Run:
+    """What neither the network nor the recipe says.
+
+    `recipe` is the preset that the others are changes of. `workers` are the processes that read photos. `device` is
+    "cpu", "cuda" or "cuda:1"; in several processes each takes the GPU of its number. `accumulate` cuts a batch into
+    that many parts, one after the other. `clip` is the largest norm of all gradients, 0 for none; `layer_decay`
+    multiplies the learning rate from block to block downwards. `freeze_stages` holds the stem (1), the stem and
+    stage 1 (2), ... as they are, `freeze_norm` every batch norm. `save_every` steps there is a checkpoint, and at the
+    end of every epoch; `evaluate_every` epochs, and after the last, there is an evaluation.
+    """
+
+    recipe: str = "gluon"
+    seed: int = 0
+    workers: int = 4
+    device: str = "cpu"
+    dtype: str = "float32"
+    channels_last: bool | None = None
+    compile: bool = False
+    accumulate: int = 1
+    clip: float = 0.0
+    layer_decay: float = 1.0
+    freeze_stages: int = 0
+    freeze_norm: bool = False
+    sync_bn: bool = False
+    save_every: int = 0
+    evaluate_every: int = 1
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("save_every", 0), ("evaluate_every", 1), ("seed", 0), ("accumulate", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be at least {least}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training: the network, its recipe, and the rest."""
+
+    spec: ResNeStSpec
+    recipe: Recipe
+    run: Run
+
+    def rule(self) -> UpdateRule:
+        run = self.run
+        return self.recipe.rule(
+            self.spec,
+            rates=layer_rates(self.spec, run.layer_decay) if run.layer_decay != 1 else {},
+            frozen=frozen_tensors(self.spec, run.freeze_stages, run.freeze_norm),
+            clip=run.clip or None,
+        )
+
+    def setup(self, dropout: Mapping[str, Any]) -> Setup:
+        """How a backend is to train; `dropout` are the options that its network is built with."""
+        run = self.run
+        return Setup(
+            device=run.device,
+            dtype=run.dtype,
+            channels_last=run.channels_last,
+            compiled=run.compile,
+            accumulate=run.accumulate,
+            average=self.recipe.ema_decay or None,
+            frozen_norms=frozen_norms(self.spec, run.freeze_stages, run.freeze_norm),
+            sync_norms=run.sync_bn,
+            dropout=dropout,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, ready for JSON; `from_facts` reads it."""
+        return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(self))))
+
+
+def from_facts(facts: Mapping[str, Any]) -> Config:
+    """The configuration that a checkpoint was written under."""
+    recipe = dict(facts["recipe"])
+    recipe["dropblock"] = DropBlockRecipe(**recipe["dropblock"])
+    recipe["augmentation"] = Augmentation(**recipe["augmentation"])
+    return Config(ResNeStSpec(**facts["spec"]), Recipe(**recipe), Run(**facts["run"]))
+
+
+def read_config(name: str, path: Path | None = None, words: Sequence[str] = (), classes: int | None = None) -> Config:
+    """The training of the network `name` that the YAML file at `path`, and then the `words` like `lr=0.1`, ask for.
+
+    `classes` is how many there are in the data. What nothing is said about is the preset's. Raises ValueError for a
+    key that there is not, with the closest ones, or a value of another type; ImportError without OmegaConf.
+    """
+    values = _values(path, words)
+    run = Run(**{key: values.pop(key) for key in _names(Run) if key in values})
+    changes = {key: values.pop(key) for key in _names(ResNeStSpec) if key in values}
+    if classes is not None and changes.setdefault("num_classes", classes) != classes:
+        raise ValueError(
+            f"num_classes={changes['num_classes']!r} and the {classes} classes in the data are not the same"
+        )
+    spec = get_spec(name, **changes)
+    if "size" in values:
+        values.setdefault("eval_size", values["size"])
+    return Config(spec, get_recipe(name, run.recipe, **values), run)
+
+
+def changed(config: Config, words: Sequence[str]) -> Config:
+    """The same training with some of its keys changed, as a resumed one may be."""
+    values = _values(None, words)
+    for key in (*_names(ResNeStSpec), "recipe"):
+        if key in values:
+            raise ValueError(f"{key}={values[key]!r} makes another training of this: start it anew, in another output")
+    run = dataclasses.replace(config.run, **{key: values.pop(key) for key in _names(Run) if key in values})
+    return Config(config.spec, config.recipe.with_changes(**values), run)
+
+
+def _names(kind: Any) -> list[str]:
+    left_out = ("name", "image_size", "deploy") if kind is ResNeStSpec else ()
+    return [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
+
+
+def _values(path: Path | None, words: Sequence[str]) -> dict[str, Any]:
+    """The keys that were given, of the file and then of the words, with values of the right types."""
+    try:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"training needs OmegaConf, and {error.name} is not installed: pip install 'resnest[train]'"
+        ) from error
+    schema = OmegaConf.structured(_schema())
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"{word!r} is no key=value; {closest(word, _keys())}")
+    try:
+        given = OmegaConf.merge(OmegaConf.load(path) if path is not None else {}, OmegaConf.from_dotlist(list(words)))
+        for key in _flat(OmegaConf.to_container(given)):
+            if key not in _keys():
+                raise ValueError(f"there is no key {key!r}; {closest(key, _keys())}")
+        read = OmegaConf.to_container(OmegaConf.merge(schema, given), resolve=True)
+    except (OmegaConfBaseException, YAMLError) as error:
+        where = getattr(error, "full_key", None) or path or "the configuration"
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}") from error
+    return typing.cast(dict[str, Any], _given(read, OmegaConf.to_container(given)))
+
+
+def _given(read: Any, given: Any) -> Any:
+    """Of what was `read` against the schema, that which was `given`."""
+    if isinstance(given, dict):
+        return {key: _given(read[key], value) for key, value in given.items()}
+    return tuple(read) if isinstance(read, list) else read
+
+
+def _flat(values: Any, prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in (values if isinstance(values, dict) else {}).items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    return found
+
+
+def _keys() -> list[str]:
+    nested = {"dropblock": DropBlockRecipe, "augmentation": Augmentation}
+    keys = [*_names(Run), *(name for name in _names(Recipe) if name not in nested), *_names(ResNeStSpec)]
+    return keys + [f"{key}.{name}" for key, kind in nested.items() for name in _names(kind)]
+
+
+def _schema() -> Any:
+    """A dataclass of every key, each of its own type and without a value."""
+
+    def fields(kind: Any) -> list[Any]:
+        hints = typing.get_type_hints(kind)
+        return [(name, _type(hints[name]), dataclasses.field(default=None)) for name in _names(kind)]
+
+    def _type(hint: Any) -> Any:
+        if hint in (DropBlockRecipe, Augmentation):
+            return typing.Optional[dataclasses.make_dataclass(hint.__name__, fields(hint))]  # noqa: UP045  # made here
+        return typing.Optional[hint] if hint in (int, float, bool, str) else Any  # noqa: UP045  # made here
+
+    return dataclasses.make_dataclass("TrainConfig", [*fields(Run), *fields(Recipe), *fields(ResNeStSpec)])
