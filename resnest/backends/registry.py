@@ -7,7 +7,7 @@ name, so nothing above knows how many there are.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,11 +15,16 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from resnest.specs.arguments import closest
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network."""
+
+Detect = Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]
+"""From photos, PIL images or arrays (H, W, 3), to what is found in each: `boxes` (n, 4), x1 y1 x2 y2 in its pixels,
+`scores` (n,), `labels` (n,) from 0, and of some networks `masks` (n, H, W)."""
 
 Step = Callable[[], Any]
 """One prediction or training step of a network and images that are ready, waited for until its result is there."""
@@ -44,6 +49,9 @@ class Backend(Protocol):
 
     def predictor(self, spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
         """A function from images to logits at the images' size, computed on `device` ("cpu", "cuda:0", ...)."""
+
+    def detector(self, spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
+        """A function from photos to what is found in them, computed on `device`."""
 
     def bench_step(self, spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:
         """A step of a freshly drawn network, in one of the row's `forms`."""

@@ -36,6 +36,22 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which detector sees a photo: `open_finder` takes them."""
+    from resnest.backends import registry  # here, so that a command with another option loads no NumPy
+
+    first, *_ = registry.BACKENDS
+    options = [
+        click.option("--model", help="A published network's name; without it what the weights are recognised as."),
+        click.option("--weights", type=click.Path(path_type=Path), required=True, help="A detector's checkpoint."),
+        click.option("--backend", type=click.Choice([*registry.BACKENDS]), default=first, show_default=True),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def read_inference(
     mode: str, window: int, stride: int, multi_scale: bool, flip: bool, **network: Any
 ) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnest.backends.registry import Backend, Predict, Step
+from resnest.backends.registry import Backend, Detect, Predict, Step
 from resnest.gluon._mxnet import mx
 from resnest.gluon.deploy import optimize
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 
@@ -71,6 +72,11 @@ def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device:
         return model.predict(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()
 
     return predict
+
+
+def detector(spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
+    """Nothing yet: ValueError, saying which backend has detectors."""
+    raise ValueError(f"{spec.name} is a detector, and only the backend torch has those")
 
 
 def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -46,3 +47,14 @@ def sum_over_processes(array: np.ndarray) -> np.ndarray:
     total = torch.from_numpy(array.copy())
     torch.distributed.all_reduce(total)
     return total.numpy()
+
+
+def gathered(rows: list[Any]) -> list[Any]:
+    """The rows of every joined process, in each of them; all of them wait here for the last one."""
+    if processes() == 1:
+        return rows
+    import torch
+
+    shares: list[Any] = [None] * processes()
+    torch.distributed.all_gather_object(shares, rows)
+    return [row for share in shares for row in share]

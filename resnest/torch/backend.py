@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from resnest.backends.registry import Backend, Predict, Step
+from resnest.backends.registry import Backend, Detect, Predict, Step
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 from resnest.torch.deploy import optimize
@@ -68,6 +69,16 @@ def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device:
         return model.predict(torch.from_numpy(images).to(device)).cpu().numpy()
 
     return predict
+
+
+def detector(spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
+    """A function from photos to what is found in them, computed on `device` ("cpu", "cuda:0", ...)."""
+    model = build(spec, weights).eval().to(device)
+
+    def detect(photos: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+        return [{name: found.cpu().numpy() for name, found in image.items()} for image in model.predict(photos)]
+
+    return detect
 
 
 def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:

@@ -9,10 +9,11 @@ from resnest.data.classes import classes_of
         ("cityscapes", 18, "bicycle", (119, 11, 32)),
         ("ade20k", 149, "flag", (92, 0, 255)),
         ("voc", 15, "person", (192, 128, 128)),
+        ("coco", 79, "toothbrush", (191, 162, 208)),
     ],
 )
 def test_data_sets_have_their_own_names_and_colours(dataset, number, name, color):
-    classes = classes_of(dataset, {"cityscapes": 19, "ade20k": 150, "voc": 21}[dataset])
+    classes = classes_of(dataset, {"cityscapes": 19, "ade20k": 150, "voc": 21, "coco": 80}[dataset])
     assert classes[number] == (name, color)
     assert len(set(classes)) == len(classes)
 

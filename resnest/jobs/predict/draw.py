@@ -1,6 +1,9 @@
-"""Label maps drawn: over their photo, with a legend."""
+"""What networks see, drawn over the photo: label maps with a legend, objects with their names."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -42,3 +45,48 @@ def _with_legend(image: Image.Image, rows: list[tuple[SegmentationClass, float]]
         draw.rectangle((left + 4, top + 3, left + 16, top + 15), fill=color)
         draw.text((left + 22, top + 2), text, fill="black", font=font)
     return canvas
+
+
+def draw_objects(
+    photo: Image.Image, found: Mapping[str, np.ndarray], classes: list[SegmentationClass], opacity: float
+) -> Image.Image:
+    """The photo with what was `found` in it: masks in their class's colour, boxes, names and scores.
+
+    Best scores are drawn last, so that they stand on top. Every line has a white and a black side and every name
+    a ground of its own, so that both can be read on light and on dark.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity={opacity!r} must be between 0 (the photo alone) and 1 (the colours alone)")
+    pixels = np.array(photo.convert("RGB"))
+    rows = list(zip(found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist()))[::-1]
+    for mask, (_, _, label) in zip(found.get("masks", [])[::-1], rows):
+        tint = np.array(classes[label].color) * opacity
+        pixels[mask] = (pixels[mask] * (1 - opacity) + tint).astype(np.uint8)
+    canvas = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(canvas)
+    width = max(min(canvas.size) // 300, 1)
+    font = ImageFont.load_default(size=max(min(canvas.size) // 40, 11))
+    for box, _, label in rows:
+        for color, spread in (("white", 2 * width), ("black", width), (classes[label].color, 0)):
+            _outline(draw, box, color, width, spread)
+    for box, score, label in rows:
+        _name(draw, box, f"{classes[label].name} {score:.0%}", classes[label].color, font, canvas.size)
+    return canvas
+
+
+def _outline(draw: ImageDraw.ImageDraw, box: list[float], color: Any, width: int, spread: int) -> None:
+    x1, y1, x2, y2 = (round(side) for side in box)
+    draw.rectangle((x1 - spread, y1 - spread, max(x2, x1) + spread, max(y2, y1) + spread), outline=color, width=width)
+
+
+def _name(draw: ImageDraw.ImageDraw, box: list[float], text: str, color: Any, font: Any, size: tuple[int, int]) -> None:
+    """`text` above the box, or inside where there is no room; always inside the image as far as it fits."""
+    left, top, right, bottom = (round(side) for side in draw.textbbox((0, 0), text, font=font))
+    wide, tall = right - left + 6, bottom - top + 4
+    x = max(min(round(box[0]), size[0] - wide), 0)
+    y = round(box[1]) - tall
+    y = y if y >= 0 else max(min(round(box[1]), size[1] - tall), 0)
+    draw.rectangle((x, y, x + wide, y + tall), fill=color)
+    red, green, blue = color
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    draw.text((x + 3 - left, y + 2 - top), text, fill="black" if bright else "white", font=font)

@@ -35,6 +35,8 @@ def recognise(shapes: Shapes, dialect: Dialect | None = None) -> DetectionSpec:
     own with their numbers. Raises ValueError for tensors that are no detector's. In which `dialect` they were
     written tells nothing.
     """
+    if not holds(shapes):
+        raise ValueError(_no_detectors(shapes, "a detector"))
     try:
         found = _derive(shapes)
     except (KeyError, IndexError) as error:
@@ -89,6 +91,14 @@ def holds(names: Container[str]) -> bool:
     return RPN in names
 
 
+def _no_detectors(names: Container[str], wanted: str) -> str:
+    kind = "a classification network's" if "layer1.0.conv1.weight" in names else "no detector's"
+    return (
+        f"these weights are {kind}, and {wanted} would find nothing with them: give it a checkpoint that has rpn_head"
+        " and roi_head, or load these into its backbone alone to train it"
+    )
+
+
 def fit(weights: Mapping[str, np.ndarray], spec: DetectionSpec, built: Shapes) -> dict[str, np.ndarray]:
     """The `weights` that a network of this `spec`, whose tensors have the shapes `built`, is to be loaded with.
 
@@ -96,11 +106,7 @@ def fit(weights: Mapping[str, np.ndarray], spec: DetectionSpec, built: Shapes) -
     tensors that are unknown, missing or misshaped.
     """
     if not holds(weights):
-        kind = "a classification network's" if "layer1.0.conv1.weight" in weights else "no detector's"
-        raise ValueError(
-            f"these weights are {kind}, and {spec.name} is a detector, which would find nothing with them: give it a"
-            " checkpoint that has rpn_head and roi_head, or load these into its backbone alone to train it"
-        )
+        raise ValueError(_no_detectors(weights, spec.name))
     found = recognise({name: array.shape for name, array in weights.items()})
     if found.family != spec.family:
         raise ValueError(f"these weights are a {found.family}'s, and {spec.name} is a {spec.family}")

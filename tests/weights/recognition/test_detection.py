@@ -40,7 +40,7 @@ def test_weights_of_another_network_are_one_sentence():
     def load(other):
         fit(draw_weights(other), spec, spec.tensors())
 
-    with pytest.raises(ValueError, match=r"a classification network's, and tiny is a detector, which would find noth"):
+    with pytest.raises(ValueError, match=r"a classification network's, and tiny would find nothing with them"):
         load(tiny())
     with pytest.raises(ValueError, match="these weights are no detector's"):
         load(tiny_segmenter())

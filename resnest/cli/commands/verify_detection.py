@@ -1,0 +1,64 @@
+"""`resnest verify-detection`."""
+
+from __future__ import annotations
+
+import json
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from resnest.cli.options import detection_options
+from resnest.cli.terminal import Command, console, errors, make_table
+
+
+@click.command("verify-detection", cls=Command)
+@click.argument("images", type=click.Path(path_type=Path))
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.option(
+    "--json", "results", type=click.Path(path_type=Path), help="A file for all objects in COCO's result format."
+)
+@detection_options
+def command(images: Path, annotations: Path, results: Path | None, **network: Any) -> None:
+    """Average precision on the photos in IMAGES that the file ANNOTATIONS, of COCO's form, is of.
+
+    Under torchrun the photos are dealt out to its processes.
+    """
+    from resnest.data.coco import read_annotations
+    from resnest.jobs.predict.detection import open_finder
+    from resnest.jobs.processes import process
+    from resnest.jobs.verify.detection import verify
+
+    with errors.status("weights"):
+        finder = open_finder(**network)
+    truth = read_annotations(annotations, finder.spec.num_classes)
+    with Progress(console=errors, disable=process() > 0) as progress:
+
+        def track(share: list[Any]) -> Any:
+            return progress.track(share, description=finder.spec.name)
+
+        scores, rows = verify(finder, truth, images, track=track)
+    if process() == 0:
+        if results is not None:
+            results.write_text(json.dumps(rows) + "\n")
+        _report(finder.spec, scores, len(truth.content["images"]))
+
+
+def _report(spec: Any, scores: dict[str, Any], photos: int) -> None:
+    from resnest.jobs.verify.detection import KINDS
+    from resnest.specs.detection.network import PUBLISHED_AP
+
+    table = make_table("", "AP", "published", "AP50", "AP75", "small", "medium", "large")
+    published = PUBLISHED_AP.get(spec.name, ()) if spec.dataset == "coco" else ()
+    for number, (kind, precision) in enumerate(scores.items()):
+        known = f"{published[number]:.1f}" if number < len(published) else ""
+        first, *others = (_percent(figure) for figure in precision)
+        table.add_row(KINDS[kind], first, known, *others)
+    console.print(table)
+    console.print(f"{spec.name} on {photos} photos; published is on COCO's val2017")
+
+
+def _percent(share: float) -> str:
+    return "" if isnan(share) else f"{100 * share:.1f}"

@@ -1,0 +1,129 @@
+"""COCO's files: which number each class has there, annotations, and rows of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnest.data.boxes import with_sides
+
+_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+
+CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
+"""COCO's number of each of its 80 classes, in the order in which networks count them from 0; ten numbers are unused."""
+
+
+def category_ids(dataset: str, num_classes: int) -> tuple[int, ...]:
+    """The number that each label of a network gets in a results file: COCO's, or of other classes 1, 2, ..."""
+    return CATEGORY_IDS if dataset == "coco" else tuple(range(1, num_classes + 1))
+
+
+def image_id(name: str) -> int | str:
+    """The number of an image called like COCO's (`000000000139.jpg`); the name without its suffix for any other."""
+    stem = Path(name).stem
+    return int(stem) if stem.isdecimal() else stem
+
+
+def result_rows(image: int | str, found: Mapping[str, np.ndarray], ids: Sequence[int]) -> list[dict[str, Any]]:
+    """What was `found` in an image as rows of COCO's result format; `ids` are the numbers of the labels.
+
+    Masks are run-length encoded by pycocotools: ImportError, saying what to install, without it.
+    """
+    rows: list[dict[str, Any]] = [
+        {"image_id": image, "category_id": int(ids[label]), "bbox": box, "score": score}
+        for label, box, score in zip(
+            found["labels"].tolist(), with_sides(found["boxes"]).tolist(), found["scores"].tolist()
+        )
+    ]
+    for row, mask in zip(rows, found.get("masks", ())):
+        row["segmentation"] = run_lengths(mask)
+    return rows
+
+
+def run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H, W) as COCO's compressed run lengths, its text readable by JSON."""
+    encoded = import_pycocotools().encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
+
+
+def import_pycocotools() -> Any:
+    """`pycocotools.mask`; ImportError, saying what to install, without it."""
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise ImportError(
+            f"COCO's masks and scores need pycocotools ({error}): pip install 'resnest[detection]'"
+        ) from None
+    return mask
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The content of an annotation file: `content` is as it is there, `path` says where."""
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The numbers of the classes, ascending: the order in which networks count them."""
+        return tuple(sorted(category["id"] for category in self.content["categories"]))
+
+    def check_masks(self) -> None:
+        """Raise ValueError, naming it, for an object without a mask."""
+        for row in self.content["annotations"]:
+            if not row.get("segmentation"):
+                raise ValueError(
+                    f"{self.path}: object {row['id']} has no segmentation, and the network's masks are to be judged"
+                    " by it"
+                )
+
+    def photos(self, folder: Path) -> list[tuple[int, Path]]:
+        """Number and path of every image; FileNotFoundError, naming it, for one that is not in the `folder`."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder} with photos")
+        photos = [(image["id"], folder / image["file_name"]) for image in self.content["images"]]
+        missing = [path for _, path in photos if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.path} names {len(missing)} photos that do not exist, the first {missing[0]}"
+            )
+        return photos
+
+
+def read_annotations(path: Path, num_classes: int) -> Annotations:
+    """The annotation file at `path`, for a network that tells `num_classes` apart.
+
+    Raises FileNotFoundError, and ValueError for a file that is no such, for one without photos, or of
+    another number of classes.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no annotation file {path}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no annotation file: {error}") from None
+    parts = ("images", "annotations", "categories")
+    lacking = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
+    if lacking:
+        raise ValueError(f"{path} is no annotation file of COCO's form: it has no list of {' and '.join(lacking)}")
+    for part, fields in zip(parts, (("id", "file_name"), ("id", "image_id", "category_id", "bbox"), ("id", "name"))):
+        for number, row in enumerate(content[part]):
+            if not isinstance(row, dict) or not all(field in row for field in fields):
+                raise ValueError(f"{path}: number {number} of its {part} has not all of {', '.join(fields)}")
+    if not content["images"]:
+        raise ValueError(f"{path} names no photo")
+    if len(content["categories"]) != num_classes:
+        raise ValueError(
+            f"{path} has {len(content['categories'])} classes, and the network tells {num_classes} apart: the two must"
+            " be of one data set"
+        )
+    for row in content["annotations"]:  # what hand-made files leave out and the scores are computed with
+        row.setdefault("iscrowd", 0)
+        row.setdefault("area", row["bbox"][2] * row["bbox"][3])
+    return Annotations(path, content)

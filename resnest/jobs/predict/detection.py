@@ -1,0 +1,70 @@
+"""From a photo to the objects in it, by a network of any backend."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from resnest.backends import registry
+from resnest.backends.registry import Detect
+from resnest.data.photos import PHOTOS, find_photos
+from resnest.specs.detection.network import DetectionSpec, get_detection_spec
+from resnest.weights import load
+from resnest.weights.recognition import detection
+
+Found = dict[str, np.ndarray]
+"""What is found in a photo: `boxes` (n, 4), `scores` (n,), `labels` (n,), and of some networks `masks` (n, H, W)."""
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A detector with weights."""
+
+    spec: DetectionSpec
+    detect: Detect
+
+    def find(self, photo: Image.Image) -> Found:
+        """The objects in a photo, in its own pixels, best first."""
+        (found,) = self.detect([photo])
+        return found
+
+
+def open_finder(
+    weights: str | os.PathLike, *, model: str | None = None, backend: str = "torch", device: str = "cpu"
+) -> Finder:
+    """The detector of a checkpoint: the published one called `model`, or without it what the tensors are recognised as.
+
+    Raises ValueError, naming the file, for weights that are no detector's or not the model's.
+    """
+    spec = get_detection_spec(model) if model else None
+    arrays = load(weights)
+    try:
+        spec = spec or detection.recognise({name: array.shape for name, array in arrays.items()})
+        arrays = detection.fit(arrays, spec, spec.tensors())
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from None
+    return Finder(spec, registry.load(backend).detector(spec, arrays, device))
+
+
+def above(found: Found, score: float) -> Found:
+    """What scores at least `score`."""
+    kept = found["scores"] >= score
+    return {name: array[kept] for name, array in found.items()}
+
+
+def photos_in(paths: list[Path]) -> list[Path]:
+    """The photos among `paths` and in those that are folders.
+
+    Raises FileNotFoundError for what does not exist and ValueError where there is no photo.
+    """
+    photos = [photo for path in paths for photo in (find_photos(path) if path.is_dir() else [path])]
+    missing = [photo for photo in photos if not photo.exists()]
+    if missing:
+        raise FileNotFoundError(f"there is no photo {missing[0]}")
+    if not photos:
+        raise ValueError(f"there is no photo in {', '.join(map(str, paths))}; known are {', '.join(PHOTOS)}")
+    return photos

@@ -1,0 +1,94 @@
+"""COCO's numbers, annotation files and rows of results."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as pycocotools_mask
+
+from resnest.data import boxes
+from resnest.data.coco import CATEGORY_IDS, category_ids, image_id, read_annotations, result_rows
+
+
+def test_eighty_labels_have_ninety_numbers():
+    assert len(CATEGORY_IDS) == 80
+    assert (CATEGORY_IDS[0], CATEGORY_IDS[11], CATEGORY_IDS[-1]) == (1, 13, 90)
+    assert category_ids("coco", 80) == CATEGORY_IDS
+    assert category_ids("", 3) == (1, 2, 3)
+
+
+def test_boxes_are_written_by_corner_and_sides():
+    corners = np.array([[1.0, 2, 5, 9], [0, 0, 0, 0]])
+    assert boxes.with_sides(corners).tolist() == [[1, 2, 4, 7], [0, 0, 0, 0]]
+    assert np.array_equal(boxes.with_corners(boxes.with_sides(corners)), corners)
+
+
+@pytest.mark.parametrize(("name", "number"), [("000000000139.jpg", 139), ("street.jpg", "street"), ("a1.png", "a1")])
+def test_a_photo_called_like_cocos_has_its_number(name, number):
+    assert image_id(name) == number
+
+
+def test_results_are_cocos_rows_that_json_can_hold():
+    mask = np.zeros((2, 6, 5), bool)
+    mask[0, 1:4, 2] = True
+    found = {
+        "boxes": np.array([[1, 2, 4, 6], [0, 0, 1, 1]], "float32"),
+        "scores": np.array([0.75, 0.5], "float32"),
+        "labels": np.array([79, 0]),
+        "masks": mask,
+    }
+    first, second = json.loads(json.dumps(result_rows(139, found, CATEGORY_IDS)))
+    assert (first["image_id"], first["category_id"], first["bbox"], first["score"]) == (139, 90, [1, 2, 3, 4], 0.75)
+    assert second["category_id"] == 1
+    assert np.array_equal(pycocotools_mask.decode(first["segmentation"]), mask[0])
+    assert not pycocotools_mask.decode(second["segmentation"]).any()
+    del found["masks"]
+    assert "segmentation" not in result_rows(139, found, CATEGORY_IDS)[0]
+
+
+GOOD = {
+    "images": [{"id": 1, "file_name": "a.png"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [0, 0, 2, 3]}],
+    "categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}],
+}
+
+
+def write(folder, content):
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_an_annotation_file_tells_its_classes_and_photos(tmp_path):
+    found = read_annotations(write(tmp_path, GOOD), 2)
+    assert found.category_ids == (3, 7)
+    assert found.content["annotations"][0]["area"] == 6
+    with pytest.raises(FileNotFoundError, match=r"names 1 photos that do not exist, the first .*a\.png"):
+        found.photos(tmp_path)
+    (tmp_path / "a.png").touch()
+    assert found.photos(tmp_path) == [(1, tmp_path / "a.png")]
+    with pytest.raises(ValueError, match="object 1 has no segmentation"):
+        found.check_masks()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": []}, "names no photo"),
+        ({"images": [{"id": 1}]}, "number 0 of its images has not all of id, file_name"),
+        ({"annotations": None}, "no annotation file of COCO's form: it has no list of annotations"),
+        ({"categories": [{"id": 1, "name": "a"}]}, "has 1 classes, and the network tells 2 apart"),
+    ],
+)
+def test_what_is_no_annotation_file_is_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        read_annotations(write(tmp_path, GOOD | change), 2)
+
+
+def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no annotation file .*gone\.json"):
+        read_annotations(Path(tmp_path, "gone.json"), 2)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ValueError, match=r"bad\.json is no annotation file"):
+        read_annotations(tmp_path / "bad.json", 2)

@@ -1,0 +1,59 @@
+"""COCO's average precision, on files small enough to count by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnest.data.coco import Annotations, run_lengths
+from resnest.jobs.verify.average_precision import average_precision
+
+
+def truth(*boxes, **more):
+    rows = [
+        {"id": n, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0, **more}
+        for n, box in enumerate(boxes, start=1)
+    ]
+    content = {"images": [{"id": 1, "height": 200, "width": 200}], "annotations": rows, "categories": [{"id": 1}]}
+    return Annotations(Path("a.json"), content)
+
+
+def found(box, score=0.9, **more):
+    return {"image_id": 1, "category_id": 1, "bbox": box, "score": score, **more}
+
+
+def test_half_of_the_objects_found_is_half_the_precision():
+    annotations = truth([0, 0, 40, 40], [100, 100, 40, 40])
+    precision = average_precision(annotations, [found([0, 0, 40, 40])], "bbox")
+    assert precision.all == pytest.approx(51 / 101)  # 101 points of recall, of which half are reached
+    assert precision.medium == precision.all
+    assert np.isnan(precision.small)
+
+
+def test_a_box_that_meets_by_three_quarters_counts_up_to_there():
+    precision = average_precision(truth([0, 0, 100, 40]), [found([0, 0, 76, 40])], "bbox")
+    assert (precision.at_50, precision.at_75) == pytest.approx((1, 1))
+    assert precision.all == pytest.approx(0.6)
+
+
+def test_nothing_found_is_zero_and_a_crowd_counts_neither_way():
+    assert average_precision(truth([0, 0, 40, 40]), [], "bbox").all == 0
+    crowd = truth([0, 0, 40, 40], [100, 100, 80, 80])
+    crowd.content["annotations"][1]["iscrowd"] = 1
+    rows = [found([0, 0, 40, 40], 0.5), found([110, 110, 20, 20], 0.9)]
+    assert average_precision(crowd, rows, "bbox").all == pytest.approx(1)
+    assert average_precision(truth([0, 0, 0, 0], [0, 0, 40, 40]), rows[:1], "bbox").at_50 == pytest.approx(51 / 101)
+
+
+def test_masks_are_sorted_by_their_own_area():
+    """A thin cross in a large box is a small object."""
+    mask = np.zeros((200, 200), bool)
+    mask[100, 20:180] = mask[20:180, 100] = True
+    encoded = run_lengths(mask)
+    annotations = truth([20, 20, 160, 160], segmentation=encoded)
+    annotations.content["annotations"][0]["area"] = int(mask.sum())
+    rows = [found([20, 20, 160, 160], segmentation=encoded)]
+    precision = average_precision(annotations, rows, "segm")
+    assert precision.small == pytest.approx(1)
+    assert np.isnan(precision.large)
+    assert set(rows[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
