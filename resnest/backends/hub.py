@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
-from resnest.specs.resnest import BICUBIC_FROM, MARGIN, MEAN, STD, ResNeStSpec
+from resnest.specs import protocols
+from resnest.specs.resnest import MEAN, STD, ResNeStSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.formats.files import open_file, write_file
 
@@ -89,8 +90,7 @@ def model_card(spec: ResNeStSpec) -> str:
     cost = spec.cost(spec.image_size)
     mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
     task = "image-classification" if spec.num_classes else "image-feature-extraction"
-    crop = f"{spec.image_size} / {spec.image_size + MARGIN}"
-    interpolation = "bicubic" if spec.image_size >= BICUBIC_FROM else "bilinear"
+    prepared = protocols.preparation(protocols.DEFAULT, spec.image_size, spec.name)
     classes = str(spec.num_classes) if spec.num_classes else "none: a backbone"
     return f"""---
 library_name: resnest
@@ -117,8 +117,8 @@ A ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)
 
 ## Input
 
-The centred square of a photo, {crop} of its short side, resized to {spec.image_size}x{spec.image_size} pixels
-({interpolation}); RGB in [0, 1], from which {mean} is taken and which is divided by {std}.
+A photo as {spec.image_size}x{spec.image_size} pixels: {prepared};
+RGB in [0, 1], from which {mean} is taken and which is divided by {std}.
 
 ## Use
 

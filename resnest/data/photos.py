@@ -9,44 +9,79 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from resnest.specs.resnest import BICUBIC_FROM, MARGIN, MEAN, STD
+from resnest.data.opencv import resize_bilinear
+from resnest.specs.protocols import DEFAULT, Preparation, preparation
+from resnest.specs.resnest import MEAN, STD
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
 """What the name of a photo ends with."""
 
+How = Preparation | int
+"""How a photo is prepared; a number is that many pixels by the first protocol."""
 
-def load_image(path: str | os.PathLike | None, size: int) -> np.ndarray:
-    """The photo at `path` as float32 (1, 3, size, size), prepared as in the published evaluation.
 
-    The centred square of side `short side * size / (size + 32)` is resized to `size` pixels and
-    normalised. Without a path it is the photo that comes with this package. Raises
-    FileNotFoundError, and ValueError for a file that is no photo.
+def load_image(path: str | os.PathLike | None, how: How) -> np.ndarray:
+    """The photo at `path` as float32 (1, 3, size, size), prepared for a classifier and normalised.
+
+    Without a path it is the photo that comes with this package. The published protocols read the pixels as they are
+    stored, so the EXIF orientation counts nothing here. Raises FileNotFoundError, and ValueError for a file
+    that is no photo.
     """
     if path is None:
         with as_file(files("resnest") / "data" / "assets" / "chelsea.jpg") as sample:
-            return load_image(sample, size)
-    return prepare(open_photo(path), size)
+            return load_image(sample, how)
+    image = open_photo(path, upright=False)
+    try:
+        return prepare(image, how)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def open_photo(path: str | os.PathLike) -> Image.Image:
-    """The photo at `path`, upright and in RGB. Raises FileNotFoundError, and ValueError for a file that is no photo."""
+def open_photo(path: str | os.PathLike, *, upright: bool = True) -> Image.Image:
+    """The photo at `path` in RGB; `upright` turns it as its EXIF orientation says, as every viewer does.
+
+    Raises FileNotFoundError, and ValueError for a file that is no photo.
+    """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return rgb(ImageOps.exif_transpose(image) if upright else image)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no photo {path}") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's words for a broken file
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for a broken file
         raise ValueError(f"{path} is no photo that can be read: {error}") from None
 
 
-def prepare(image: Image.Image, size: int) -> np.ndarray:
-    """`image`, upright and in RGB, cropped, resized and normalised to float32 (1, 3, size, size)."""
-    image = ImageOps.exif_transpose(image).convert("RGB")
-    side = min(image.size) * size / (size + MARGIN)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    resample = Image.Resampling.BICUBIC if size >= BICUBIC_FROM else Image.Resampling.BILINEAR
-    square = image.resize((size, size), resample, box=(left, top, left + side, top + side))
-    return normalise(square)
+def rgb(image: Image.Image) -> Image.Image:
+    """Any image in 8-bit RGB. Grey of 16 bits keeps its upper 8, where Pillow would take all above 255 for white."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def prepare(image: Image.Image, how: How) -> np.ndarray:
+    """`image` as float32 (1, 3, size, size): its square, normalised."""
+    return normalise(square(image, how))
+
+
+def square(image: Image.Image, how: How) -> Image.Image:
+    """`image` as 8-bit RGB of `size` x `size` pixels, to the bit what the protocol's own code makes of it.
+
+    Raises ValueError for an image so thin that it would not fit into memory once it is resized.
+    """
+    if isinstance(how, int):
+        how = preparation(DEFAULT, how, "")
+    image = rgb(image)
+    if how.short_side is None:
+        cut = image.crop(how.box(*image.size))
+        return cut.resize((how.size, how.size), Image.Resampling[how.resampling.upper()])
+    width, height = how.resized(*image.size)
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"a photo of {image.width}x{image.height} pixels would be {width}x{height} when it is resized")
+    if how.resampling == "opencv-bilinear":
+        resized = Image.fromarray(resize_bilinear(np.asarray(image), height, width))
+    else:
+        resized = image.resize((width, height), Image.Resampling[how.resampling.upper()])
+    return resized.crop(how.box(width, height))
 
 
 def normalise(image: Image.Image) -> np.ndarray:

@@ -43,11 +43,8 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
 
-MARGIN = 32
-"""Pixels that the published evaluation crops away, of an image whose short side is `size + MARGIN`."""
-
 BICUBIC_FROM = 320
-"""The size from which the published evaluation resizes bicubically instead of bilinearly."""
+"""The size from which the authors' Gluon scripts crop before they resize, and resize bicubically."""
 
 
 @dataclass(frozen=True)

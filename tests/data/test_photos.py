@@ -1,12 +1,42 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from resnest.data.photos import MEAN, STD, load_image, prepare
+from resnest import get_spec
+from resnest.data.photos import MEAN, STD, load_image, open_photo, prepare, square
+from resnest.specs.protocols import Preparation, preparation
+from tests.support.paths import FIXTURES, REPOSITORY
+
+CROPS = json.loads((FIXTURES / "crops.json").read_text())
+"""SHA-256 of the pixels that the protocols' own code made of three photos."""
 
 
 def picture(width, height, colour=(10, 20, 30)):
     return Image.new("RGB", (width, height), colour)
+
+
+def photo_at(name):
+    return REPOSITORY / "resnest/data/assets" / name if name == "chelsea.jpg" else FIXTURES / name
+
+
+@pytest.mark.parametrize(
+    ("protocol", "case"), [(protocol, case) for protocol in CROPS if protocol != "versions" for case in CROPS[protocol]]
+)
+def test_every_pixel_is_the_protocols_own(protocol, case):
+    name, what = case.split()
+    size, variant = (int(what), "") if what.isdecimal() else (get_spec(what).image_size, what)
+    image = open_photo(photo_at(name), upright=False)
+    pixels = np.asarray(square(image, preparation(protocol, size, variant)))
+    assert list(pixels.shape) == CROPS[protocol][case]["shape"]
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == CROPS[protocol][case]["sha256"]
+
+
+def test_a_number_of_pixels_is_the_authors_protocol():
+    image = open_photo(photo_at("coffee.jpg"))
+    assert square(image, 224) == square(image, preparation("authors-torch", 224, ""))
 
 
 def test_the_photo_of_the_package_is_prepared_without_a_path():
@@ -22,40 +52,58 @@ def test_colours_are_normalised_in_rgb_order():
     assert np.allclose(pixels, expected[None, :, None, None], atol=1e-6)
 
 
-def test_the_centred_square_of_the_published_share_is_cut_out():
-    canvas = picture(200, 100, (0, 0, 0))
-    side = 100 * 224 / 256  # of the short side
-    canvas.paste(
-        (255, 255, 255),
-        (round(100 - side / 2) + 1, round(50 - side / 2) + 1, round(100 + side / 2) - 1, round(50 + side / 2) - 1),
-    )
-    white = prepare(canvas, 224)[0, 0] > 2
-    assert white[4:-4, 4:-4].all()
-    wider = picture(200, 100, (0, 0, 0))
-    wider.paste((255, 255, 255), (0, 0, 200, 4))
-    assert not (prepare(wider, 224)[0, 0] > 2).any()
-
-
-def test_a_large_input_is_resized_bicubically():
-    ramp = Image.fromarray(np.tile(np.array([[0] * 5 + [255] * 5], np.uint8), (10, 1)))
-    at = {size: prepare(ramp, size)[0, 0, size // 2] * STD[0] + MEAN[0] for size in (288, 320)}
-    assert at[288].max() <= 1 + 1e-6
-    overshoot = np.diff(at[320])
-    assert (overshoot < -1e-3).any() or (np.diff(at[288]) >= -1e-6).all()
-
-
-def test_a_photo_taken_sideways_is_turned_upright(tmp_path):
-    upright = picture(60, 60)
-    upright.paste((255, 0, 0), (0, 0, 60, 20))
+@pytest.fixture
+def sideways(tmp_path):
+    """A photo that the camera took lying on its side: to be turned by 90 degrees to be seen upright."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side: turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6
+    upright = picture(60, 40)
+    upright.paste((255, 0, 0), (0, 0, 60, 10))
     upright.rotate(90, expand=True).save(tmp_path / "a.png", exif=exif)
-    assert np.allclose(load_image(tmp_path / "a.png", 32), prepare(upright, 32), atol=1e-6)
+    return tmp_path / "a.png", upright
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_a_photo_is_opened_upright(sideways):
+    path, upright = sideways
+    np.testing.assert_array_equal(open_photo(path), upright)
+    np.testing.assert_array_equal(open_photo(path, upright=False), upright.rotate(90, expand=True))
+
+
+def test_the_protocols_read_a_photo_as_it_is_stored(sideways):
+    path, upright = sideways
+    np.testing.assert_array_equal(load_image(path, 32), prepare(upright.rotate(90, expand=True), 32))
+
+
+@pytest.mark.gluon
+def test_mxnet_reads_a_photo_as_it_is_stored_too(sideways, tmp_path):
+    from resnest.gluon._mxnet import mx
+
+    path, _ = sideways
+    with Image.open(path) as image:
+        image.save(tmp_path / "a.jpg", exif=image.getexif())
+    assert mx.image.imread(str(tmp_path / "a.jpg")).shape == (60, 40, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "LA"])
 def test_any_mode_becomes_rgb(mode, tmp_path):
     assert prepare(picture(40, 40).convert(mode), 32).shape == (1, 3, 32, 32)
+
+
+def test_grey_of_16_bits_keeps_its_upper_8(tmp_path):
+    Image.fromarray(np.array([[0, 255, 256, 65535, 32768]], np.uint16)).save(tmp_path / "a.png")
+    assert np.asarray(open_photo(tmp_path / "a.png"))[0, :, 0].tolist() == [0, 0, 1, 255, 128]
+
+
+@pytest.mark.parametrize("protocol", ["authors-torch", "authors-gluon", "timm"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 3)])
+def test_the_smallest_photos_are_prepared(protocol, size):
+    assert square(picture(*size), preparation(protocol, 224, "resnest50")) == picture(224, 224)
+
+
+def test_a_photo_too_thin_to_be_resized_is_named(tmp_path):
+    picture(20000, 2).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: a photo of 20000x2 pixels would be 2560000x256"):
+        load_image(tmp_path / "a.png", Preparation(224, "bilinear", 256))
 
 
 def test_a_file_that_is_no_photo_is_named(tmp_path):

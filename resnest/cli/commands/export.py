@@ -11,6 +11,7 @@ from resnest.backends import registry
 from resnest.cli.options import output_stride_option
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.specs import get_spec
+from resnest.specs.protocols import preparation
 
 _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in row.formats)]
 
@@ -43,6 +44,7 @@ def command(
     from resnest.jobs.export import files
     from resnest.jobs.export.int8 import quantize
     from resnest.jobs.parity import open_network
+    from resnest.weights.published.pretrained import protocol_of
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
@@ -60,8 +62,9 @@ def command(
     console.print(difference_table(rows))
     if int8 is not None:
         target = path.with_name(f"{path.stem}-int8.onnx")
+        how = preparation(protocol_of(weights), spec.image_size, spec.name)
         with errors.status(f"calibrating {target.name}"):
-            error = quantize(path, target, photos, spec.image_size)
+            error = quantize(path, target, photos, how)
         click.echo(
             f"{target}: INT8, {target.stat().st_size / 1e6:.1f} MB; over {error.photos} photos"
             f" logits are {error.relative:.1e} off and {error.same_class:.0%} keep their class"

@@ -13,6 +13,7 @@ from resnest.cli.options import output_stride_option
 from resnest.cli.parts import part_of
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status, make_table
 from resnest.specs import find, get_spec
+from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 
 
 @click.command("parity", cls=Command)
@@ -20,6 +21,11 @@ from resnest.specs import find, get_spec
 @click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it seeded weights are drawn.")
 @click.option(
     "--image", type=click.Path(path_type=Path), help="A photo; without it the one that comes with the package."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice([*PROTOCOLS]),
+    help=f"How the photo is prepared; without it as published weights were evaluated, and {DEFAULT} for others.",
 )
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Without it float32, or float64 with --steps.")
 @click.option("--size", type=int, help="Side of the image in pixels; without it the published one, or 64 with --steps.")
@@ -35,6 +41,7 @@ def command(
     name: str,
     weights: Path | None,
     image: Path | None,
+    protocol: str | None,
     dtype: str | None,
     size: int | None,
     output_stride: int | None,
@@ -48,13 +55,16 @@ def command(
     if steps is not None:
         if deploy or train:
             raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
-        _curves(name, weights, image, dtype or "float64", size or 64, output_stride, steps, plot_path, as_json)
+        _curves(
+            name, weights, image, protocol, dtype or "float64", size or 64, output_stride, steps, plot_path, as_json
+        )
         return
     if plot_path is not None:
         raise ValueError("--plot draws the curves of a training: say --steps 20 too")
     dtype = dtype or "float32"
     from resnest.data.photos import load_image
     from resnest.jobs import parity
+    from resnest.weights.published.pretrained import protocol_of
 
     spec = find(name)
     if output_stride is not None:
@@ -62,7 +72,7 @@ def command(
     spec = spec.in_form(deploy)
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
-    photo = load_image(image, size).astype(dtype)
+    photo = load_image(image, preparation(protocol or protocol_of(weights), size, spec.name)).astype(dtype)
     with errors.status("") as status:
 
         def progress(step: str) -> None:
@@ -92,6 +102,7 @@ def _curves(
     name: str,
     weights: Path | None,
     image: Path | None,
+    protocol: str | None,
     dtype: str,
     size: int,
     output_stride: int | None,
@@ -101,11 +112,12 @@ def _curves(
 ) -> None:
     from resnest.data.photos import load_image
     from resnest.jobs import curve, parity
+    from resnest.weights.published.pretrained import protocol_of
 
     spec: Any = get_spec(name)
     spec = spec if output_stride is None else spec.at_stride(output_stride)
     spec.check_size(size, size)
-    photo = load_image(image, size).astype(dtype)
+    photo = load_image(image, preparation(protocol or protocol_of(weights), size, spec.name)).astype(dtype)
     with errors.status(f"{spec.name}: weights") as status:
         spec, tensors = parity.open_network(spec, weights)
         batches = curve.draw_batches(parity.with_channels(photo, spec.in_channels), spec.num_classes, steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnest.data.photos import PHOTOS, load_image
+from resnest.data.photos import PHOTOS, How, load_image
 from resnest.jobs.export.onnx_graph import import_onnxruntime, read
 
 
@@ -26,11 +26,11 @@ class Int8Error:
     same_class: float
 
 
-def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], size: int) -> Int8Error:
+def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], how: How) -> Int8Error:
     """Write the float32 ONNX file at `path` as INT8 to `target` and measure the error on the same `photos`.
 
     Convolutions and the classifier are quantized, weights per output channel, activations
-    by the range that they have on the photos, prepared at `size` pixels. Raises ValueError without photos.
+    by the range that they have on the photos, prepared as `how` says. Raises ValueError without photos.
     """
     import_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -40,7 +40,7 @@ def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequenc
 
     class Photos(CalibrationDataReader):
         def __init__(self) -> None:
-            self.images: Iterator[np.ndarray] = (load_image(photo, size) for photo in photos)
+            self.images: Iterator[np.ndarray] = (load_image(photo, how) for photo in photos)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(self.images, None)
@@ -56,15 +56,15 @@ def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequenc
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
-    return measure(path, target, photos, size)
+    return measure(path, target, photos, how)
 
 
-def measure(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], size: int) -> Int8Error:
+def measure(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], how: How) -> Int8Error:
     """The error of the INT8 file `target` against the float32 file at `path`."""
     exact, rounded = read(Path(path)), read(Path(target))
     differences, same = [], []
     for photo in photos:
-        image = load_image(photo, size)
+        image = load_image(photo, how)
         a, b = rounded(image), exact(image)
         differences.append(float(np.abs(a - b).max() / np.abs(b).max()))
         same.append(bool(a.argmax() == b.argmax()))

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from resnest.specs import protocols
 from resnest.specs.arguments import closest
-from resnest.specs.resnest import BICUBIC_FROM, MARGIN, get_spec
+from resnest.specs.resnest import get_spec
 from resnest.weights.published.download import Hash, Unavailable, fetch, progress_bar
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Checkpoint:
     `name` is the file's, or that of timm's repository on the Hugging Face hub. `hash` is the
     SHA-256 (authors-torch, its first digits) or the SHA-1 (authors-gluon) of the weight file; the
     hub has its own. `top1` is the published accuracy on ImageNet in percent, where one was published
-    for this very file, of the photo prepared as `input_size`, `crop` and `interpolation` say.
+    for this very file, of photos prepared as `preparation` says.
     """
 
     variant: str
@@ -61,18 +62,14 @@ class Checkpoint:
         return 4 * sum(prod(shape) for shape in get_spec(self.variant).tensors().values())
 
     @property
-    def input_size(self) -> int:
-        """Side of the square image in pixels."""
-        return get_spec(self.variant).image_size
+    def protocol(self) -> str:
+        """The evaluation protocol that the file's accuracy was published with: that of who published it."""
+        return self.source
 
     @property
-    def crop(self) -> float:
-        """The centred square that is cut out, over the short side of the photo."""
-        return self.input_size / (self.input_size + MARGIN)
-
-    @property
-    def interpolation(self) -> str:
-        return "bicubic" if self.input_size >= BICUBIC_FROM else "bilinear"
+    def preparation(self) -> protocols.Preparation:
+        """How photos were prepared for that accuracy, at the published size."""
+        return protocols.preparation(self.protocol, get_spec(self.variant).image_size, self.variant)
 
 
 def _torch(variant: str, sha256: str, top1: float) -> Checkpoint:
@@ -135,6 +132,25 @@ def find(name: str, source: str | None = None) -> list[Checkpoint]:
             f"there are no weights of {variant} from {source!r}; {closest(str(source), [row.source for row in rows])}"
         )
     return found
+
+
+def published_as(path: str | os.PathLike) -> Checkpoint | None:
+    """The published checkpoint that the file at `path` is called like, where it is one of `CHECKPOINTS`' files.
+
+    The authors' files carry their hash in their name; timm's are told by their folder in the hub's cache.
+    """
+    path = Path(path)
+    for row in CHECKPOINTS:
+        folder = f"models--timm--{row.name}" if row.source == "timm" else None
+        if path.name in (row.file, row.name) and (folder is None or folder in path.parts):
+            return row
+    return None
+
+
+def protocol_of(path: str | os.PathLike | None) -> str:
+    """The evaluation protocol of the weights at `path`: their own where they are published ones, else the first."""
+    row = None if path is None else published_as(path)
+    return row.protocol if row else protocols.DEFAULT
 
 
 def download(name: str, source: str | None = None, *, root: str | os.PathLike | None = None) -> Path:

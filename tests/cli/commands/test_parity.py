@@ -3,6 +3,7 @@ import json
 import pytest
 
 from resnest import get_spec, weights
+from resnest.specs.protocols import preparation
 from resnest.weights.fold import fold
 from resnest.weights.seeded import draw_weights
 from tests.support.cli import refused, run
@@ -12,6 +13,25 @@ from tests.support.without import run_without
 def test_a_photo_that_is_none_is_one_sentence(tmp_path):
     (tmp_path / "a.jpg").write_text("text")
     assert "a.jpg is no photo" in refused(run("parity", "resnest50", "--image", tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("words", "protocol"),
+    [
+        ([], "authors-torch"),
+        (["--weights", "mine.pth"], "authors-torch"),
+        (["--weights", "resnest50-bcfefe1d.params"], "authors-gluon"),
+        (["--weights", "resnest50-bcfefe1d.params", "--protocol", "timm"], "timm"),
+        (["--steps", 2, "--protocol", "timm"], "timm"),
+    ],
+)
+def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monkeypatch):
+    def load_image(path, how):
+        raise ValueError(str(how))  # which ends the command here
+
+    monkeypatch.setattr("resnest.data.photos.load_image", load_image)
+    size = 64 if "--steps" in words else 224
+    assert str(preparation(protocol, size, "resnest50")) in refused(run("parity", "resnest50", *words))
 
 
 @pytest.mark.gluon

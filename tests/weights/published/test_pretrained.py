@@ -18,6 +18,7 @@ import resnest
 import resnest.torch
 from resnest import get_spec, weights
 from resnest.cli import main
+from resnest.specs.protocols import PROTOCOLS, Preparation
 from resnest.weights.published import download, pretrained
 from resnest.weights.seeded import draw_weights
 from tests.support.backends import Backend
@@ -94,17 +95,43 @@ def test_hashes_are_whole():
 
 
 @pytest.mark.parametrize(
-    ("variant", "size", "crop", "interpolation"),
+    ("variant", "source", "size", "resampling", "short_side"),
     [
-        ("resnest50", 224, 0.875, "bilinear"),
-        ("resnest101", 256, 0.889, "bilinear"),
-        ("resnest200", 320, 0.909, "bicubic"),
-        ("resnest269", 416, 0.929, "bicubic"),
+        ("resnest50", "authors-torch", 224, "bicubic", None),
+        ("resnest50", "authors-gluon", 224, "opencv-bilinear", 256),
+        ("resnest50", "timm", 224, "bilinear", 256),
+        ("resnest101", "authors-gluon", 256, "opencv-bilinear", 293),
+        ("resnest200", "timm", 320, "bicubic", 352),
+        ("resnest269", "authors-gluon", 416, "bicubic", None),
     ],
 )
-def test_a_row_knows_how_the_photo_was_prepared(variant, size, crop, interpolation):
-    row = pretrained.find(variant)[0]
-    assert (row.input_size, round(row.crop, 3), row.interpolation) == (size, crop, interpolation)
+def test_a_row_knows_how_the_photo_was_prepared(variant, source, size, resampling, short_side):
+    (row,) = pretrained.find(variant, source)
+    assert row.preparation == Preparation(size, resampling, short_side)
+
+
+def test_every_row_has_a_protocol_of_its_own_source():
+    assert {row.source for row in pretrained.CHECKPOINTS} == set(PROTOCOLS)
+    assert all(row.preparation.size == resnest.get_spec(row.variant).image_size for row in pretrained.CHECKPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "variant", "source"),
+    [
+        ("cache/resnest50-528c19ca.pth", "resnest50", "authors-torch"),
+        ("resnest101-5da943b3.params", "resnest101", "authors-gluon"),
+        ("resnest101-5da943b3.zip", "resnest101", "authors-gluon"),
+        ("hub/models--timm--resnest26d.gluon_in1k/snapshots/1/model.safetensors", "resnest26", "timm"),
+    ],
+)
+def test_a_published_file_is_known_by_its_name(path, variant, source):
+    row = pretrained.published_as(path)
+    assert (row.variant, row.source) == (variant, source)
+
+
+@pytest.mark.parametrize("path", ["resnest50.pth", "model.safetensors", "resnest50-528c19ca.params"])
+def test_another_file_is_not_taken_for_a_published_one(path):
+    assert pretrained.published_as(path) is None
 
 
 def test_a_row_knows_the_bytes_of_its_weights():

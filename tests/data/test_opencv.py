@@ -1,0 +1,44 @@
+"""OpenCV's bilinear, against OpenCV itself where it is installed: alone, and inside MXNet."""
+
+import numpy as np
+import pytest
+
+from resnest.data.opencv import resize_bilinear
+
+SIZES = [(9, 13), (1, 1), (1, 40), (64, 50), (300, 451), (37, 2)]
+
+
+def opencv(pixels, height, width):
+    return pytest.importorskip("cv2").resize(pixels, (width, height), interpolation=1)
+
+
+def mxnet(pixels, height, width):
+    from resnest.gluon._mxnet import mx
+
+    return mx.image.imresize(mx.nd.array(pixels, dtype="uint8"), width, height, interp=1).asnumpy()
+
+
+@pytest.mark.parametrize("theirs", [opencv, pytest.param(mxnet, marks=pytest.mark.gluon)])
+@pytest.mark.parametrize("before", SIZES)
+def test_every_pixel_is_opencvs(theirs, before):
+    pixels = np.random.default_rng(0).integers(0, 256, (*before, 3), np.uint8)
+    for after in [*SIZES, (256, 384), (293, 440)]:
+        np.testing.assert_array_equal(resize_bilinear(pixels, *after), theirs(pixels, *after), err_msg=str(after))
+
+
+@pytest.mark.parametrize("theirs", [opencv, pytest.param(mxnet, marks=pytest.mark.gluon)])
+def test_halving_takes_the_mean_as_opencv_does(theirs):
+    pixels = np.random.default_rng(0).integers(0, 256, (34, 50, 3), np.uint8)
+    np.testing.assert_array_equal(resize_bilinear(pixels, 17, 25), theirs(pixels, 17, 25))
+
+
+def test_bands_change_nothing(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), np.uint8)
+    whole = resize_bilinear(pixels, 47, 91)
+    monkeypatch.setattr("resnest.data.opencv.BAND", 1)
+    np.testing.assert_array_equal(resize_bilinear(pixels, 47, 91), whole)
+
+
+def test_one_size_is_a_copy():
+    pixels = np.zeros((3, 4, 3), np.uint8)
+    assert not np.shares_memory(resize_bilinear(pixels, 3, 4), pixels)
