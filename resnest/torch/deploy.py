@@ -25,9 +25,10 @@ M_MMAP_MAX = -4
 def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
-    It is in eval mode, has no dropout, and keeps the dtype and device. Raises ValueError for a
-    model whose norms are no batch norms with running statistics, and for one that was changed since it
-    was built so that its spec does not say it.
+    It is in eval mode, has no dropout, and keeps the dtype and device; on a CPU its weights lie channels
+    last, which is faster there whatever the images' format. Raises ValueError for a model whose norms
+    are no batch norms with running statistics, and for one that was changed since it was built so
+    that its spec does not say it.
     """
     model = unwrapped(model)
     weights = get_weights(model)
@@ -44,6 +45,8 @@ def deploy(model: Any) -> Any:
     like = next(model.parameters())
     deployed.to(like.dtype)
     load_weights(deployed, in_form_of(spec, weights, eps=eps))
+    if like.device.type == "cpu" and like.dtype != torch.float64:  # float64 has no kernels of oneDNN
+        deployed.to(memory_format=torch.channels_last)
     return deployed.to(like.device).eval()
 
 

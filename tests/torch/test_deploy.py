@@ -37,3 +37,10 @@ def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
     other = torch.from_numpy(make_input((3, 3, 71, 38)).astype(np.float64))
     with torch.no_grad():
         assert relative(program.module()(other).numpy(), deployed(other).numpy()) < 1e-12
+
+
+def test_on_a_cpu_the_deploy_form_computes_channels_last_whatever_the_images_are():
+    model = Backend("torch").build(tiny()).deploy()
+    assert model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
+    maps = model.forward_stages(torch.rand(2, 3, 64, 64))
+    assert maps[-1].is_contiguous(memory_format=torch.channels_last)
