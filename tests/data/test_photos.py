@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from resnest import get_spec
-from resnest.data.photos import MEAN, STD, load_image, open_photo, prepare, square
+from resnest.data.photos import MEAN, STD, load_image, normalise, open_photo, prepare, square
 from resnest.specs.protocols import Preparation, preparation
 from tests.support.paths import FIXTURES, REPOSITORY
 
@@ -120,3 +120,12 @@ def test_a_truncated_photo_is_named(tmp_path):
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"b\.jpg is no photo that can be read"):
         load_image(tmp_path / "b.jpg", 32)
+
+
+def test_normalising_is_its_formula_to_the_bit_and_adds_noise_before():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    expected = (np.asarray(pixels, np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    image = Image.fromarray(pixels)
+    assert np.array_equal(normalise(image)[0], expected.transpose(2, 0, 1))
+    noise = np.array([0.1, -0.2, 0.3])
+    assert (normalise(image, noise) - normalise(image)).mean(axis=(0, 2, 3)) == pytest.approx(noise / STD, rel=1e-5)

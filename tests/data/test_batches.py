@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from resnest.data.batches import Batches, mixed
+
+
+def test_every_epoch_sees_every_image_but_those_of_the_smaller_batch():
+    batches = list(Batches(images=10, batch=4, epochs=3))
+    assert [len(batch) for batch in batches] == [4] * 6
+    for epoch in range(3):
+        keys = [key for batch in batches[2 * epoch : 2 * epoch + 2] for key in batch]
+        assert {key[0] for key in keys} == {epoch}
+        assert len({index for _, index in keys} & set(range(10))) == 8
+    assert [len(batch) for batch in Batches(10, 4, epochs=1, drop_last=False)] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 5, 6])
+def test_one_that_starts_in_the_middle_gives_what_is_left(start):
+    whole = list(Batches(10, 4, epochs=3, seed=7))
+    rest = Batches(10, 4, epochs=3, seed=7, start=start)
+    assert list(rest) == whole[start:]
+    assert len(rest) == len(whole) - start
+
+
+def test_processes_and_parts_share_each_batch_in_its_order():
+    whole = list(Batches(21, 8, epochs=2))
+    shared = [list(Batches(21, 8, epochs=2, process=process, processes=2, parts=2)) for process in (0, 1)]
+    assert len(shared[0]) == 2 * len(whole) == len(Batches(21, 8, epochs=2, processes=2, parts=2))
+    for step, batch in enumerate(whole):
+        assert [key for own in shared for part in own[2 * step : 2 * step + 2] for key in part] == batch
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch": 11}, "batch=11 is more than the 10 images"),
+        (
+            {"batch": 4, "processes": 3},
+            "batch=4 cannot be dealt out to 3 processes in 1 parts each: give a multiple of",
+        ),
+        ({"batch": 4, "processes": 2, "drop_last": False}, "drop_last=False leaves a batch"),
+    ],
+)
+def test_what_cannot_be_dealt_out_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Batches(images=10, epochs=1, **changes)
+
+
+def test_a_batch_is_mixed_with_itself_from_the_other_end():
+    images, targets = np.arange(24.0).reshape(4, 2, 3), np.eye(4)
+    new_images, new_targets = mixed(images, targets, 0.2, seed=0, step=3)
+    share = new_targets[0, 0]
+    assert 0 < share < 1
+    assert np.array_equal(new_images, share * images + (1 - share) * images[::-1])
+    assert np.array_equal(new_targets, share * targets + (1 - share) * targets[::-1])
+    assert mixed(images, targets, 0.0, 0, 3)[0] is images
+
+
+def test_each_step_draws_a_share_of_its_own_and_keeps_dtypes():
+    targets = np.eye(2, dtype=np.float32)
+    shares = [mixed(targets, targets, 0.2, seed=0, step=step)[1][0, 0] for step in range(2000)]
+    assert len(set(shares)) > 1000
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.04)
+    assert np.var(shares) == pytest.approx(1 / (4 * 1.4), abs=0.02)  # that of Beta(0.2, 0.2)
+    assert mixed(targets, targets, 0.2, 0, 0)[0].dtype == np.float32
