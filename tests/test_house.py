@@ -16,22 +16,18 @@ from tests.support.without import run_without
 PACKAGE = REPOSITORY / "resnest"
 
 IMPORT = """
-import time, sys, numpy
-start = time.perf_counter()
+import sys
+before = set(sys.modules)
 import resnest
-print(time.perf_counter() - start)
-print(*[name for name in ("torch", "mxnet", "safetensors", "PIL", "click", "rich") if name in sys.modules])
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
+print(*sorted({".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("resnest.")}))
 """
 
 
-def test_importing_the_package_is_fast_and_loads_no_framework():
-    seconds = []
-    for _ in range(7):  # the fastest counts: other tests run beside this one
-        run = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
-        duration, loaded = run.stdout.split("\n")[:2]
-        assert loaded == ""
-        seconds.append(float(duration))
-    assert min(seconds) < 0.1
+def test_importing_the_package_loads_its_specs_and_nothing_that_was_installed():
+    """What that takes in milliseconds is measured by benchmarks/start_up.py."""
+    run = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["resnest", "resnest.specs"]
 
 
 def test_the_weights_package_loads_no_framework():

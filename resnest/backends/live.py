@@ -11,25 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnest.specs.resnest import ResNeStSpec
-from resnest.weights.recognition.check import Shapes
 
 WAY_OUT = "save the weights alone, with resnest.weights.save(get_weights(model), FILE)"
-
-
-def resized(spec: Any, shapes: Shapes) -> Any:
-    """`spec` for the classes and input channels that canonical tensors of these shapes have.
-
-    That of another task stays as it is: nothing puts other heads on its network.
-    """
-    if not isinstance(spec, ResNeStSpec):
-        return spec
-    changes: dict[str, Any] = {}
-    first = shapes.get(f"{next(spec.layers()).name}.weight")
-    if first is not None:
-        changes["in_channels"] = first[1]
-    if spec.num_classes and "fc.weight" in shapes:
-        changes["num_classes"] = shapes["fc.weight"][0]
-    return dataclasses.replace(spec, **changes)
 
 
 def renormed(spec: ResNeStSpec, norms: Mapping[str, Mapping[str, float]]) -> ResNeStSpec:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnest.backends.hub import HubMixin
-from resnest.backends.live import built_from_spec, changed, renormed, resized
+from resnest.backends.live import built_from_spec, changed, renormed
 from resnest.gluon._mxnet import mx
 from resnest.gluon.layers.basic import Identity, nn, norm_numbers
 from resnest.gluon.layers.dropblock import DropBlock
@@ -60,7 +60,7 @@ def live_spec(model: Any) -> ResNeStSpec:
     Raises ValueError, naming it, for a block that was changed so that no spec says it.
     """
     shapes = _shapes(model)
-    spec = resized(model.spec, shapes)
+    spec = model.spec.resized(shapes)
     built = built_from_spec(model, spec)
     for name, block in _descendants(built):
         ours = _child(model, name)

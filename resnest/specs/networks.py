@@ -56,6 +56,9 @@ class Network(Protocol):
     def fitted(self: Self, found: Self) -> Self:
         """The same network for as many classes and input channels as `found`, and in its form."""
 
+    def resized(self: Self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The same network for the input channels and classes that canonical tensors of these shapes have."""
+
     def without_dropout(self: Self) -> Self:
         """The same network, dropping nothing in training."""
 

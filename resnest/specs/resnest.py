@@ -11,7 +11,7 @@ authors published.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -248,6 +248,12 @@ class ResNeStSpec:
         """The same network for as many classes and input channels as `found`, and in its form."""
         alike = {field: getattr(found, field) for field in ("num_classes", "in_channels", "deploy")}
         return dataclasses.replace(self, **alike)
+
+    def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> ResNeStSpec:
+        """The same network for the input channels and classes that canonical tensors of these shapes have."""
+        in_channels = shapes[f"{self.stem()[0].name}.weight"][1]
+        num_classes = shapes.get("fc.weight", (self.num_classes,))[0] if self.num_classes else 0
+        return dataclasses.replace(self, in_channels=in_channels, num_classes=num_classes)
 
     def without_dropout(self) -> ResNeStSpec:
         """The same network, dropping nothing in training: dropout is no part of this spec."""

@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from resnest.backends.hub import HubMixin
-from resnest.backends.live import built_from_spec, changed, renormed, resized
+from resnest.backends.live import built_from_spec, changed, renormed
 from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.layers.basic import norm_numbers
 from resnest.torch.layers.dropblock import DropBlock
@@ -84,7 +84,7 @@ def live_spec(model: Any) -> ResNeStSpec:
     Raises ValueError, naming it, for a module that was changed so that no spec says it.
     """
     shapes = _shapes(model)
-    spec = resized(model.spec, shapes)
+    spec = model.spec.resized(shapes)
     with torch.device("meta"):
         built = built_from_spec(model, spec)
     ours = dict(model.named_modules())

@@ -7,7 +7,7 @@ published checkpoints of, their configs and the code that reads them. Canonical 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -325,6 +325,10 @@ class DetectionSpec:
         """The same network for as many classes and input channels as `found`, and in its form."""
         backbone = replace(self.backbone, in_channels=found.in_channels)
         return replace(self, num_classes=found.num_classes, deploy=found.deploy, backbone=backbone)
+
+    def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> DetectionSpec:
+        """The same network: nothing puts other heads on one that was built."""
+        return self
 
     def without_dropout(self) -> DetectionSpec:
         """The same network, dropping nothing in training: it never does."""

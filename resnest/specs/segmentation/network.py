@@ -8,7 +8,7 @@ checkpoints of. Canonical tensor names are mmsegmentation's.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -187,6 +187,10 @@ class SegmentationSpec:
         """The same network for as many classes and input channels as `found`."""
         backbone = replace(self.backbone, in_channels=found.in_channels)
         return replace(self, num_classes=found.num_classes, backbone=backbone)
+
+    def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> SegmentationSpec:
+        """The same network: nothing puts other heads on one that was built."""
+        return self
 
     def without_dropout(self) -> SegmentationSpec:
         """The same network, dropping nothing in training."""
