@@ -37,3 +37,24 @@ def make_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def make_input(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Return a float32 NCHW batch of standard normal pixels."""
     return np.random.Generator(np.random.PCG64(seed)).normal(size=shape).astype(np.float32)
+
+
+def first_weights(spec: Network, seed: int = 0, last_gamma: bool = False) -> dict[str, np.ndarray]:
+    """Float32 weights to begin a training with, the same in every backend, drawn as the authors' code does.
+
+    Convolutions are normal with variance 2 / fan-out (groups not counted), the classifier is uniform in +-1 /
+    sqrt(features), norms scale by 1 (the last one of each block by 0 with `last_gamma`), and biases are 0.
+    """
+    return {name: _first(name, shape, seed, last_gamma) for name, shape in spec.tensors().items()}
+
+
+def _first(name: str, shape: tuple[int, ...], seed: int, last_gamma: bool) -> np.ndarray:
+    random = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    if len(shape) == 4:
+        value = random.normal(0.0, (2.0 / (shape[0] * shape[2] * shape[3])) ** 0.5, shape)
+    elif len(shape) == 2:
+        value = random.uniform(-(shape[1] ** -0.5), shape[1] ** -0.5, shape)
+    else:
+        ones = name.endswith(("weight", "running_var")) and not (last_gamma and name.endswith(".bn3.weight"))
+        value = np.full(shape, float(ones))
+    return value.astype(np.float32)

@@ -1,0 +1,264 @@
+"""A training from its first step, or from its last checkpoint, to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import resnest.weights
+from resnest.backends import training
+from resnest.backends.training import Batch, Trainer
+from resnest.jobs.processes import process, processes
+from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
+from resnest.jobs.train.config import Config
+from resnest.jobs.train.log import Log, Row
+from resnest.jobs.train.source import Source
+
+logger = logging.getLogger(__name__)
+
+
+class Diverged(RuntimeError):
+    """The loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a training that is under way tells: the last `row`, of how many `steps`, and images per second."""
+
+    row: Row
+    steps: int
+    images_per_second: float
+
+
+Listener = Callable[[Moment], None]
+
+
+@dataclass
+class Progress:
+    """Where a training is, beside the trainer's own state: all that a checkpoint keeps of it as JSON."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_top1: float = -1.0
+
+
+@dataclass
+class Training:
+    """A training of the network and recipe in `config` on the images of `source`, which writes into `output`.
+
+    `stopped` is asked after every step whether to save and end.
+    """
+
+    config: Config
+    source: Source
+    output: Path
+    backend: str
+    weights: Mapping[str, np.ndarray]
+    listener: Listener = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        recipe, run = self.config.recipe, self.config.run
+        parts = processes() * run.accumulate
+        if recipe.batch % parts:
+            raise ValueError(f"batch={recipe.batch} is not to be cut into {parts} parts (processes times accumulate)")
+        if recipe.batch == parts:
+            raise ValueError(f"batch={recipe.batch} in {parts} parts leaves one image each, which has no variance")
+        self.steps_per_epoch = recipe.steps_per_epoch(self.source.training)
+        left = 0 if recipe.drop_last else self.source.training % recipe.batch
+        if 0 < left < 2 * parts:
+            raise ValueError(
+                f"batch={recipe.batch} leaves a last batch of {left} images for {parts} parts (processes times"
+                " accumulate), and each needs two: give another batch, or drop_last=true"
+            )
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.checkpoints = Checkpoints(self.output / "checkpoints")
+
+    def open(self) -> Trainer:
+        """The backend's trainer, with the weights to begin with."""
+        setup = self.config.setup(dropout_options(self.config))
+        return training.load(self.backend).open_trainer(self.config.spec, self.weights, self.config.rule(), setup)
+
+    def run(self, resume: bool = False) -> Row | None:
+        """Train to the end, and give the last row; None where it was stopped, or there was nothing left to do.
+
+        Raises Diverged at the first loss that is no number, and OSError where the last checkpoint cannot be written.
+        """
+        trainer = self.open()
+        if resume:
+            self.resume(trainer)
+        log = None
+        if process() == 0:
+            self.output.mkdir(parents=True, exist_ok=True)
+            log = Log(self.output, self.progress.step, self.config.run.tensorboard)
+        try:
+            return self._steps(trainer, log)
+        finally:
+            if log is not None:
+                log.close()
+
+    def resume(self, trainer: Trainer) -> None:
+        """Go on at the last checkpoint that is whole, if there is one."""
+        found = self.checkpoints.latest()
+        if found is None:
+            return
+        if found.facts["images"] != self.source.training:
+            raise ValueError(
+                f"the checkpoint was written in a training on {found.facts['images']} images, and here are"
+                f" {self.source.training}: give the same data, or start anew in another output"
+            )
+        trainer.load_state(found.state)
+        self.progress = Progress(**found.facts["progress"])
+
+    def save(self, trainer: Trainer) -> None:
+        state = trainer.state()  # every process has a part in it
+        if process() == 0:
+            facts = {"backend": self.backend, "images": self.source.training, "config": self.config.facts()}
+            facts["progress"] = dataclasses.asdict(self.progress)
+            self.checkpoints.save(Checkpoint(self.progress.step, state, facts), self.progress.best_step)
+
+    def _steps(self, trainer: Trainer, log: Log | None) -> Row | None:
+        recipe, run = self.config.recipe, self.config.run
+        row = None
+        pending: tuple[Row, Any] | None = None  # the device works while the loss before is read
+        clock = _Clock(recipe.batch)
+        for batches in self._batches():
+            step = self.progress.step
+            rate = recipe.learning_rate(step, self.steps_per_epoch)
+            if recipe.dropblock.prob:
+                trainer.drop_blocks(recipe.dropblock_prob(step, self.steps_per_epoch))
+            loss = trainer.step(batches, rate, key_of(run.seed, step, process()))
+            if pending is not None:
+                row = self._settle(trainer, *pending, log, clock)
+            self.progress.step = step = step + 1
+            pending = Row(step, (step - 1) // self.steps_per_epoch, rate, float("nan")), loss
+            ends = step % self.steps_per_epoch == 0
+            due = bool(run.save_every) and step % run.save_every == 0
+            stopping = bool(trainer.total(np.array([float(self.stopped())]))[0])
+            if ends or due or stopping:
+                judged = self._evaluate(trainer) if ends and self._evaluates(step) else {}
+                row = self._settle(trainer, *pending, log, clock, judged)
+                pending = None
+                self._save_or_say(trainer, last=stopping or step == self.steps)
+                if log is not None and judged:
+                    log.draw()
+            if stopping and step < self.steps:
+                return None
+        return row
+
+    def _settle(
+        self,
+        trainer: Trainer,
+        row: Row,
+        loss: Any,
+        log: Log | None,
+        clock: _Clock,
+        judged: Mapping[str, Any] | None = None,
+    ) -> Row:
+        """Read the loss of a step, stop where it is no number, and write the step down."""
+        value = trainer.value(loss)
+        if not np.isfinite(value):
+            steps = self.checkpoints.steps()
+            last = (
+                f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "there is no checkpoint"
+            )
+            raise Diverged(
+                f"the loss is {value} at step {row.step} (epoch {row.epoch}, learning rate {row.lr:.3g}); {last}:"
+                " give a smaller lr, a longer warm-up, or clip"
+            )
+        row = dataclasses.replace(row, loss=value, **(judged or {}))
+        if log is not None:
+            log.add(row)
+        self.listener(Moment(row, self.steps, clock.images_per_second()))
+        return row
+
+    def _save_or_say(self, trainer: Trainer, last: bool) -> None:
+        try:
+            self.save(trainer)
+        except OSError as error:
+            if last:
+                raise
+            logger.warning("%s; the training goes on", error)
+
+    def _evaluates(self, step: int) -> bool:
+        epoch = step // self.steps_per_epoch
+        return bool(self.source.evaluation) and (
+            epoch % self.config.run.evaluate_every == 0 or epoch == self.config.recipe.epochs
+        )
+
+    def _evaluate(self, trainer: Trainer) -> dict[str, float]:
+        """Accuracies of the network (of its moving average, where there is one), the best of which is kept."""
+        judged = evaluate(trainer, self.source, self.config)
+        if judged["top1"] > self.progress.best_top1:
+            self.progress.best_top1, self.progress.best_step = judged["top1"], self.progress.step
+            weights = trainer.weights(averaged=True)
+            if process() == 0:
+                resnest.weights.save(weights, self.output / "best.safetensors")
+        return judged
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """This process's parts of every step that is left."""
+        recipe, run = self.config.recipe, self.config.run
+        while self.progress.step < self.steps:
+            epoch, done = divmod(self.progress.step, self.steps_per_epoch)
+            order = self.source.order(epoch)
+            parts: list[np.ndarray] = []
+            for step in range(done, self.steps_per_epoch):
+                whole = order[step * recipe.batch : (step + 1) * recipe.batch]
+                own = np.array_split(whole, processes())[process()]
+                parts += np.array_split(own, run.accumulate)
+            stream = self.source.batches(epoch, parts)
+            for _ in range(done, self.steps_per_epoch):
+                yield [next(stream) for _ in range(run.accumulate)]
+
+
+def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, float]:
+    """Top-1 and top-5 in percent and the mean loss over all evaluation images, each of them seen once."""
+    own = np.arange(source.evaluation)[process() :: processes()]
+    size = max(config.recipe.batch // processes(), 1)
+    sums = np.zeros(4)
+    for images, labels in source.evaluated([own[start : start + size] for start in range(0, len(own), size)]):
+        logits = trainer.logits(images, averaged=True).astype(np.float64)
+        ranks = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(1)
+        shifted = logits - logits.max(1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+        sums += [(ranks < 1).sum(), (ranks < 5).sum(), losses.sum(), len(labels)]
+    top1, top5, loss, images = trainer.total(sums)
+    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "eval_loss": loss / images}
+
+
+def key_of(seed: int, step: int, process: int) -> int:
+    """What everything drawn in this step follows from: 31 bits."""
+    return int(np.random.SeedSequence((seed, step, process)).generate_state(1)[0] >> 1)
+
+
+def dropout_options(config: Config) -> dict[str, Any]:
+    """The options that the network is built with, so that it drops what the recipe says."""
+    recipe = config.recipe
+    options: dict[str, Any] = {}
+    if recipe.final_drop:
+        options["final_drop"] = recipe.final_drop
+    if recipe.dropblock.prob:
+        options["dropblock_prob"] = recipe.dropblock.prob
+    return options
+
+
+class _Clock:
+    """Images per second since the last time that somebody asked."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+        self.last = time.perf_counter()
+
+    def images_per_second(self) -> float:
+        now = time.perf_counter()
+        rate, self.last = self.batch / (now - self.last), now
+        return rate
