@@ -128,3 +128,43 @@ def test_a_network_without_an_auxiliary_head_takes_weights_with_one(backend):
     assert list(backend.module.get_weights(model)) == list(spec.tensors())
     x = make_input((2, 3, 33, 41)).astype("float64")
     assert backend.train(model, x).shape == (2, 5, 5, 6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_whole_channels_are_dropped_before_the_classifier_and_in_training_alone(backend, head):
+    """Where all but one in ten are dropped, a classifier of zeros and no bias sees almost nothing."""
+    x = make_input((2, 3, 65, 65)).astype("float64")
+    model = backend.build(tiny_segmenter(head, channels=64, dropout=0.9), dtype="float64")
+    first, second = (backend.train(model, x)[0] for _ in range(2))
+    assert relative(first, second) > 0.1
+    assert relative(backend.predict(model, x), backend.predict(model, x)) == 0
+    still = backend.build(tiny_segmenter(head, channels=64).without_dropout(), dtype="float64")
+    assert relative(*(backend.train(still, x)[0] for _ in range(2))) == 0
+    dropped = backend.train(model.decode_head.dropout, np.ones((20, 100, 3, 3)))
+    assert np.all(dropped == dropped[:, :, :1, :1])
+    assert dropped.max() == pytest.approx(10)
+    assert (dropped == 0).mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_the_auxiliary_logits_count_two_fifths(backend):
+    spec = tiny_segmenter().without_dropout()
+    x, labels = make_input((2, 3, 33, 41)).astype("float64"), np.array([1, 4])
+    losses = []
+    for logits in backend.train(backend.build(spec, dtype="float64"), x):
+        shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        losses.append(-np.log([shares[image, label] for image, label in enumerate(labels)]).mean())
+    loss, gradients, _ = backend.probe.run_training_step(spec, draw_weights(spec), x, labels)
+    assert loss == pytest.approx(losses[0] + 0.4 * losses[1], rel=1e-9)
+    assert gradients["auxiliary_head.conv_seg.weight"].any()
+
+
+def test_predicting_in_the_midst_of_training_is_no_training(backend):
+    """Nothing is dropped and no statistics move, whether a step is being recorded or not."""
+    model = backend.build(tiny_segmenter(dropout=0.9), dtype="float64")
+    x = backend.array(make_input((2, 3, 33, 41)).astype("float64"))
+    expected, before = backend.numpy(model.predict(x)), backend.module.get_weights(model)
+    during = backend.numpy(backend.face.in_training(model, lambda: model.predict(x)))
+    assert relative(during, expected) == 0
+    after = backend.module.get_weights(model)
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
+    assert len(backend.train(model, backend.numpy(x))) == 2  # and training goes on

@@ -189,3 +189,7 @@ def test_out_indices_are_checked():
     for wrong in [(), (5,), (2, 1), (1, 1)]:
         with pytest.raises(ValueError, match=re.escape(f"out_indices={wrong!r}")):
             check_out_indices(wrong)
+
+
+def test_every_published_network_has_pytorchs_norms():
+    assert {(get_spec(name).norm_eps, get_spec(name).norm_momentum) for name in list_models()} == {(1e-5, 0.1)}

@@ -1,0 +1,50 @@
+"""INT8 is as right as the photos that it was calibrated on."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnest.jobs.export.files import export
+from resnest.jobs.export.int8 import measure, quantize
+from resnest.weights.seeded import draw_weights
+from tests.support.specs import tiny
+
+
+def save_photos(folder, *pictures):
+    paths = [folder / f"{number}.png" for number in range(len(pictures))]
+    for path, pixels in zip(paths, pictures):
+        Image.fromarray(pixels).resize((80, 80)).save(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    export(tiny(deploy=True), draw_weights(tiny()), folder / "tiny.onnx", "onnx")
+    (folder / "black").mkdir()
+    rng = np.random.default_rng(0)
+    photos = save_photos(folder, *(rng.integers(0, 256, (10, 12, 3), np.uint8) for _ in range(3)))
+    black = save_photos(folder / "black", np.zeros((10, 12, 3), np.uint8))
+    return folder / "tiny.onnx", photos, black
+
+
+def test_calibrated_on_the_photos_it_errs_less_than_on_black_ones(files, tmp_path):
+    path, photos, black = files
+    right = quantize(path, tmp_path / "right.onnx", photos, 64)
+    quantize(path, tmp_path / "wrong.onnx", black, 64)
+    wrong = measure(path, tmp_path / "wrong.onnx", photos, 64)
+    assert right.relative < 0.05 < 0.5 < wrong.relative
+    assert right.photos == 3
+    assert right == measure(path, tmp_path / "right.onnx", photos, 64)
+
+
+def test_a_file_is_as_right_as_itself(files):
+    path, photos, _ = files
+    exact = measure(path, path, photos, 64)
+    assert (exact.photos, exact.relative, exact.same_class) == (3, 0, 1)
+
+
+def test_there_is_nothing_to_calibrate_on_without_photos(files, tmp_path):
+    with pytest.raises(ValueError, match=r"INT8 needs photos to calibrate on: give a folder with some \(\.jpg"):
+        quantize(files[0], tmp_path / "a.onnx", [], 64)
+    assert not list(tmp_path.iterdir())
