@@ -14,6 +14,7 @@ from PIL import Image
 from resnest.data.batches import Key
 from resnest.data.draws import generator
 from resnest.data.folders import ImageFolder
+from resnest.data.recordio import RecordFile
 
 Transform = Callable[[Image.Image, np.random.Generator], np.ndarray]
 """From a photo in RGB, and what random numbers there are for it, to an array (3, H, W)."""
@@ -63,11 +64,14 @@ def stacked(samples: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarr
 
 
 def open_split(root: str | os.PathLike, split: str, classes: list[str] | None = None) -> Source:
-    """The part called `split` ("train", "val") of the data in the folder `root`: a folder of classes.
+    """The part called `split` ("train", "val") of the data in the folder `root`: a folder of classes, or a `.rec` file.
 
-    `classes` are those that were trained on. Raises FileNotFoundError where there is no such part.
+    `classes` are those that were trained on; a record file has none. Raises FileNotFoundError where there is no such
+    part.
     """
     folder = Path(root) / split
     if folder.is_dir():
         return ImageFolder(folder, classes)
-    raise FileNotFoundError(f"{root} holds no folder {split} with a folder for each class")
+    if folder.with_suffix(".rec").exists():
+        return RecordFile(folder.with_suffix(".rec"))
+    raise FileNotFoundError(f"{root} holds no folder {split} with a folder for each class, and no {split}.rec")
