@@ -3,7 +3,8 @@
 A record is two little-endian uint32 (a magic number; 3 bits that say which part of a record follows and 29 of
 length), then that many bytes, filled up to a multiple of 4. A record whose bytes hold the magic number is cut there,
 into parts that leave it out. In a record of an image stand a header (uint32 flag, float32 label, two uint64
-numbers), `flag` more float32 labels, and the image's file. Source: dmlc-core, include/dmlc/recordio.h, and mxnet.recordio.
+numbers), `flag` more float32 labels, and the image's file.
+Source: dmlc-core, include/dmlc/recordio.h, and mxnet.recordio.
 """
 
 from __future__ import annotations
