@@ -1,4 +1,6 @@
-"""Run a GluonCV ResNeSt on seeded weights: run_gluoncv.py NAME OUTPUT_STRIDE IMAGES.npy OUTPUTS.npz.
+"""Run GluonCV's ResNeSts on seeded weights: run_gluoncv.py FOLDER NAME-OUTPUT_STRIDE ...
+
+It reads FOLDER/images.npy and writes FOLDER/NAME-OUTPUT_STRIDE.npz.
 
 GluonCV raises where PyTorch 2 can be imported, so this is a script of its own in which it cannot.
 """
@@ -20,7 +22,13 @@ from resnest.weights.seeded import make_weight
 from gluoncv.model_zoo import get_model  # isort: skip  # MXNet has to have been imported by us before
 
 
-def main(name: str, output_stride: str, images: str, outputs: str) -> None:
+def main(folder: str, *networks: str) -> None:
+    for network in networks:
+        name, _, output_stride = network.partition("-")
+        run(name, output_stride, f"{folder}/images.npy", f"{folder}/{network}.npz")
+
+
+def run(name: str, output_stride: str, images: str, outputs: str) -> None:
     net = get_model(name, pretrained=False, dilated=output_stride == "8")
     parameters = net._collect_params_with_prefix()
     names = DIALECTS["gluon"].to_canonical(parameters)
