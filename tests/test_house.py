@@ -117,6 +117,7 @@ MIRRORED = ["specs", "weights", "data", "jobs", "cli"]
 
 ACROSS = {
     "weights/formats/test_fuzz.py": "what every format's reading makes of broken files",
+    "weights/published/test_servers.py": "how servers and networks misbehave, over the modules of a download",
 }
 """Tests of no module of their own, and why."""
 

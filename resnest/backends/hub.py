@@ -63,8 +63,13 @@ class HubMixin(ModelHubMixin):
         where = {"revision", "cache_dir", "force_download", "local_files_only", "token"}
         download = {word: arguments.pop(word) for word in where & arguments.keys()}
         changes = {field: arguments.pop(field) for field in FIELDS if field in arguments}
-        spec = dataclasses.replace(_read_spec(spec, model_id), **changes)
-        folder = Path(model_id)
+        saved, folder = _read_spec(spec, model_id), Path(model_id)
+        if not folder.is_dir():  # config and weights of one commit, whatever is pushed in between
+            config = Path(hf_hub_download(model_id, CONFIG, **download))
+            download["revision"] = config.parent.name
+            if not isinstance(spec, ResNeStSpec):
+                saved = _read_spec(json.loads(config.read_text()).get("spec"), model_id)
+        spec = dataclasses.replace(saved, **changes)
         path = folder / WEIGHTS if folder.is_dir() else hf_hub_download(model_id, WEIGHTS, **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}

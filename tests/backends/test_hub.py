@@ -166,3 +166,25 @@ def test_a_network_in_its_deploy_form_is_saved_in_it(backend, tmp_path):
     x = photo_like(1, 3, 32, 32, dtype="float32")
     assert opened.spec == model.spec
     assert (backend.predict(opened, x) == backend.predict(model, x)).all()
+
+
+def test_config_and_weights_are_of_one_commit_whatever_is_pushed_in_between(tmp_path, monkeypatch):
+    from resnest.backends import hub
+
+    repository = tmp_path / "models--me--net"
+    (repository / "refs").mkdir(parents=True)
+    commits = {"a" * 40: draw_weights(SPEC), "b" * 40: {name: 0 * array for name, array in draw_weights(SPEC).items()}}
+    for commit, arrays in commits.items():
+        model = resnest.torch.create_model("resnest14", weights=arrays, num_classes=5, **NARROW)
+        model.save_pretrained(repository / "snapshots" / commit)
+    download = hub.hf_hub_download
+
+    def pushed_after_each_file(model_id, file, **arguments):
+        path = download(model_id, file, **arguments)
+        (repository / "refs" / "main").write_text("b" * 40)
+        return path
+
+    monkeypatch.setattr(hub, "hf_hub_download", pushed_after_each_file)
+    (repository / "refs" / "main").write_text("a" * 40)
+    opened = resnest.torch.ResNeSt.from_pretrained("me/net", cache_dir=tmp_path, local_files_only=True)
+    assert (opened.fc.weight.detach().numpy() == draw_weights(SPEC)["fc.weight"]).all()

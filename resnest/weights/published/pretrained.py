@@ -10,14 +10,18 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from resnest.specs import protocols
 from resnest.specs.arguments import closest
 from resnest.specs.resnest import get_spec
-from resnest.weights.published.download import Hash, Unavailable, fetch, progress_bar
+from resnest.weights.published.download import UNTRUSTED, fetch, progress_bar
+from resnest.weights.published.part import Unavailable
+from resnest.weights.published.verified import Hash, digest, verified
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +36,11 @@ SOURCES = ("authors-torch", "timm", "authors-gluon")
 class Checkpoint:
     """One published file.
 
-    `name` is the file's, or that of timm's repository on the Hugging Face hub. `hash` is the
-    SHA-256 (authors-torch, its first digits) or the SHA-1 (authors-gluon) of the weight file; the
-    hub has its own. `top1` is the published accuracy on ImageNet in percent, where one was published
-    for this very file, of photos prepared as `preparation` says.
+    `name` is the file's, or that of timm's repository on the Hugging Face hub, of which `revision` is
+    the commit, tag or branch. `hash` is the SHA-256 (authors-torch: its first digits where no more
+    are known) or the SHA-1 (authors-gluon) of the weight file; the hub has its own. `top1` is the
+    published accuracy on ImageNet in percent, where one was published for this very file, of photos
+    prepared as `preparation` says.
     """
 
     variant: str
@@ -43,11 +48,12 @@ class Checkpoint:
     name: str
     hash: str = ""
     top1: float | None = None
+    revision: str = "main"
 
     @property
     def address(self) -> str:
         if self.source == "timm":
-            return f"{HUB}/timm/{self.name}/resolve/main/model.safetensors"
+            return f"{HUB}/timm/{self.name}/resolve/{self.revision}/model.safetensors"
         step = "weights_step1" if self.source == "authors-torch" else "weights_step2"
         return f"{RELEASES}/{step}/{self.name}"
 
@@ -55,6 +61,11 @@ class Checkpoint:
     def file(self) -> str:
         """The name of the weight file; the authors' MXNet files come in a zip."""
         return "model.safetensors" if self.source == "timm" else self.name.replace(".zip", ".params")
+
+    @property
+    def expected(self) -> Hash:
+        """What the weight file is verified by."""
+        return Hash("sha256" if self.source == "authors-torch" else "sha1", self.hash)
 
     @property
     def weight_bytes(self) -> int:
@@ -73,7 +84,7 @@ class Checkpoint:
 
 
 def _torch(variant: str, sha256: str, top1: float) -> Checkpoint:
-    return Checkpoint(variant, "authors-torch", f"{variant}-{sha256}.pth", sha256, top1)
+    return Checkpoint(variant, "authors-torch", f"{variant}-{sha256[:8]}.pth", sha256, top1)
 
 
 def _gluon(variant: str, sha1: str, top1: float) -> Checkpoint:
@@ -85,7 +96,7 @@ def _timm(variant: str, name: str, top1: float | None = None) -> Checkpoint:
 
 
 CHECKPOINTS = (
-    _torch("resnest50", "528c19ca", 81.03),
+    _torch("resnest50", "528c19ca6509420548c8359f63ff37975e7d92f42eaf72a7af152a015c8ef48c", 81.03),
     _torch("resnest101", "22405ba7", 82.83),
     _torch("resnest200", "75117900", 83.84),
     _torch("resnest269", "0cc87c48", 84.54),
@@ -153,13 +164,18 @@ def protocol_of(path: str | os.PathLike | None) -> str:
     return row.protocol if row else protocols.DEFAULT
 
 
-def download(name: str, source: str | None = None, *, root: str | os.PathLike | None = None) -> Path:
+def download(
+    name: str, source: str | None = None, *, root: str | os.PathLike | None = None, verify: bool = False
+) -> Path:
     """The local file with published weights of the network called `name`, downloaded where it is not there yet.
 
     `root` is the folder to keep files in; without it RESNEST_HOME, or `~/.cache/resnest` (and for
     files on the hub the cache that all libraries share). RESNEST_MIRROR is the address of a folder
     with the authors' files, which is tried first; the hub's mirror is HF_ENDPOINT, as everywhere.
     RESNEST_OFFLINE=1 forbids to use the network. A terminal shows a progress bar.
+
+    A file that is there is known by its size and the time of its last change; with `verify` it is
+    read to its last byte. One that is damaged is downloaded again.
 
     Raises ValueError for a source that has no such weights, and OSError, listing every address
     tried, where none gives them.
@@ -168,7 +184,7 @@ def download(name: str, source: str | None = None, *, root: str | os.PathLike | 
     for row in find(name, source):
         for address in _addresses(row):
             try:
-                path = _get(row, address, root)
+                path = _get(row, address, root, verify)
             except Unavailable as error:
                 failures.append(f"  {error}")
             else:
@@ -187,30 +203,54 @@ def _addresses(row: Checkpoint) -> list[str]:
     return [f"{mirror.rstrip('/')}/{row.name}", row.address] if mirror and row.hash else [row.address]
 
 
-def _get(row: Checkpoint, address: str, root: str | os.PathLike | None) -> Path:
+def _get(row: Checkpoint, address: str, root: str | os.PathLike | None, verify: bool) -> Path:
     if row.file.endswith(".pth") and importlib.util.find_spec("torch") is None:
         raise Unavailable(f"{address}: a .pth file needs PyTorch: pip install 'resnest[torch]'")
     if row.source == "timm":
-        return _from_hub(row, root)
+        return _from_hub(row, root, verify)
     target = _home(root) / row.file
-    if target.is_file():
+    if verified(target, row.expected, fully=verify):
         return target
+    state = "it is not in" if not target.is_file() else f"another {target.name} than the published one is in"
     if _offline():
-        raise Unavailable(f"{address}: it is not in {target.parent}, and RESNEST_OFFLINE forbids to download it")
+        raise Unavailable(f"{address}: {state} {target.parent}, and RESNEST_OFFLINE forbids to download it")
+    if target.is_file():
+        logger.warning("%s %s: it is downloaded again", state, target.parent)
     logger.info("downloading %s", address)
     with progress_bar(row.name) as progress:
-        return fetch(address, target, Hash("sha256" if row.source == "authors-torch" else "sha1", row.hash), progress)
+        return fetch(address, target, row.expected, progress)
 
 
-def _from_hub(row: Checkpoint, root: str | os.PathLike | None) -> Path:
-    """The file in the hub's own cache: its library resumes, verifies and locks as `fetch` does."""
-    from huggingface_hub import hf_hub_download
+def _from_hub(row: Checkpoint, root: str | os.PathLike | None, verify: bool) -> Path:
+    """The file in the hub's own cache: its library resumes, verifies and locks as `fetch` does.
+
+    What is there is taken, so that a machine stays with the commit that it has downloaded.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     cache = _home(root) / "hub" if root or os.environ.get("RESNEST_HOME") else None
+    where: dict[str, Any] = {"revision": row.revision, "cache_dir": cache}
+    repository = f"timm/{row.name}"
+    there = try_to_load_from_cache(repository, row.file, **where)
+    damaged = isinstance(there, str) and verify and not _as_on_hub(Path(there))
+    if isinstance(there, str) and not damaged:
+        return Path(there)
+    if damaged and _offline():
+        raise Unavailable(f"{row.address}: {there} is damaged, and RESNEST_OFFLINE forbids to download it")
     try:
-        return Path(hf_hub_download(f"timm/{row.name}", row.file, cache_dir=cache, local_files_only=_offline()))
+        path = hf_hub_download(repository, row.file, **where, force_download=damaged, local_files_only=_offline())
     except Exception as error:  # errors of its HTTP library come through, and it has had three of those
-        raise Unavailable(f"{row.address}: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split())
+        raise Unavailable(f"{row.address}: {UNTRUSTED if 'CERTIFICATE_VERIFY_FAILED' in said else said}") from error
+    return Path(path)
+
+
+def _as_on_hub(path: Path) -> bool:
+    """Whether a file in the hub's cache has the SHA-256 that its blob is called by."""
+    blob = path.resolve()
+    if not re.fullmatch("[0-9a-f]{64}", blob.name):  # a cache without links: the hub is to say it again
+        return False
+    return digest(blob, "sha256") == blob.name
 
 
 def _home(root: str | os.PathLike | None) -> Path:

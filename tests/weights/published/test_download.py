@@ -9,8 +9,10 @@ import zipfile
 import filelock
 import pytest
 
-from resnest.weights.published import download
-from resnest.weights.published.download import Hash, Unavailable, fetch
+from resnest.weights.published import download, part
+from resnest.weights.published.download import fetch
+from resnest.weights.published.part import Unavailable
+from resnest.weights.published.verified import Hash
 from tests.support.server import serving
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte, so that it comes in more than one piece
@@ -47,7 +49,7 @@ def target(tmp_path):
 
 
 def left_beside(target):
-    return {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock"}
+    return {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock", f"{target.name}.verified"}
 
 
 def test_a_file_arrives_whole_under_its_name_and_nothing_else_stays(server, target):
@@ -157,9 +159,13 @@ def test_a_full_disk_is_one_sentence_and_is_not_kept_full(server, target, monkey
 
 
 def test_a_read_only_cache_gives_what_it_has(server, target, monkeypatch):
+    def refuse(path, text):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
     target.parent.mkdir()
     target.write_bytes(CONTENT)
     monkeypatch.setattr(filelock, "FileLock", lambda path: pytest.fail("wrote into a read-only folder"))
+    monkeypatch.setattr(type(target), "write_text", refuse)
     before = sorted(target.parent.iterdir())
     assert fetch(f"{server.address}/net.pth", target, sha256()).read_bytes() == CONTENT
     assert sorted(target.parent.iterdir()) == before
@@ -224,7 +230,11 @@ def test_nothing_is_unpacked_under_an_entrys_name(server, tmp_path, name):
     target = tmp_path / "deep" / "cache" / "net.params"
     assert fetch(f"{server.address}/net.zip", target, sha1()).read_bytes() == CONTENT
     assert left_beside(target) == {"net.params"}
-    assert {path.name for path in tmp_path.rglob("*")} - {"net.params.lock"} == {"deep", "cache", "net.params"}
+    assert {path.name for path in tmp_path.rglob("*")} - {"net.params.lock", "net.params.verified"} == {
+        "deep",
+        "cache",
+        "net.params",
+    }
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,7 @@ def test_a_zip_that_is_not_the_published_one_is_refused(server, tmp_path, packed
 
 
 def test_a_zip_entry_that_claims_to_be_huge_is_refused(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(part, "LARGEST", 1000)
     server.files["net.zip"] = zipped(**{"net.params": CONTENT})
     with pytest.raises(Unavailable, match=rf"net\.params in the zip claims {len(CONTENT)} bytes"):
         fetch(f"{server.address}/net.zip", tmp_path / "net.params", sha1())

@@ -90,7 +90,8 @@ def test_a_row_knows_its_address(variant, source, address):
 
 
 def test_hashes_are_whole():
-    assert {len(row.hash) for row in rows("authors-torch")} == {8}
+    assert {len(row.hash) for row in rows("authors-torch")} == {8, 64}
+    assert all(f"-{row.hash[:8]}." in row.name for row in (*rows("authors-torch"), *rows("authors-gluon")))
     assert {len(row.hash) for row in rows("authors-gluon")} == {40}
 
 
@@ -247,7 +248,7 @@ HUB = """
 import json, sys
 from resnest.weights.published import pretrained
 try:
-    print(pretrained.download("resnest14", root=sys.argv[1]))
+    print(pretrained.download("resnest14", root=sys.argv[1], verify=len(sys.argv) > 2))
 except OSError as error:
     print(error)
 """
@@ -263,10 +264,10 @@ def hub(server, tmp_path):
     server.files[path] = file
     server.headers = {"X-Repo-Commit": "0" * 40, "ETag": f'"{hashlib.sha256(file).hexdigest()}"'}
 
-    def ask(root, **environment):
+    def ask(root, *verify, **environment):
         settings = {"HF_ENDPOINT": server.address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", HUB, str(root)],
+            [sys.executable, "-c", HUB, str(root), *verify],
             env=os.environ | settings | environment,
             capture_output=True,
             text=True,
@@ -283,6 +284,24 @@ def test_a_file_on_the_hub_is_downloaded_once_and_kept_in_root(hub, tmp_path):
     assert path.startswith(str(tmp_path / "root" / "hub"))
     assert Path(path).read_bytes() == file
     assert ask(tmp_path / "root", RESNEST_OFFLINE="1") == path
+
+
+def test_a_machine_stays_with_the_commit_that_it_has_of_the_hub(hub, tmp_path):
+    server, ask, _ = hub
+    path = ask(tmp_path / "root")
+    asked = list(server.requests)
+    server.files = dict.fromkeys(server.files, b"another")
+    server.headers = {"X-Repo-Commit": "1" * 40, "ETag": '"another"'}
+    assert ask(tmp_path / "root") == path
+    assert server.requests == asked
+
+
+def test_a_damaged_file_of_the_hub_is_found_out_on_request_and_downloaded_again(hub, tmp_path):
+    _, ask, file = hub
+    path = Path(ask(tmp_path / "root"))
+    path.write_bytes(file[:-1] + b"!")
+    assert "is damaged, and RESNEST_OFFLINE forbids" in ask(tmp_path / "root", "verify", RESNEST_OFFLINE="1")
+    assert Path(ask(tmp_path / "root", "verify")).read_bytes() == file
 
 
 def test_a_download_from_the_hub_is_gone_on_with_after_a_cut(hub, tmp_path):
@@ -305,6 +324,27 @@ def test_the_command_downloads_and_says_where(server, tmp_path):
     done = CliRunner().invoke(main, ["download", "resnest50", "--root", str(tmp_path / "there")])
     assert done.exit_code == 0
     assert done.stdout.strip() == str(tmp_path / "there" / pretrained.find("resnest50")[0].file)
+
+
+def test_the_command_finds_a_damaged_file_on_request_and_downloads_it_again(server, tmp_path):
+    path = pretrained.download("resnest50", root=tmp_path)
+    whole, state = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:-1] + b"!")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    done = CliRunner().invoke(main, ["download", "resnest50", "--verify", "--root", str(tmp_path)])
+    assert (done.exit_code, done.stdout.strip()) == (0, str(path))
+    assert path.read_bytes() == whole
+
+
+def test_a_file_of_another_size_than_it_had_is_downloaded_again_or_named(server, monkeypatch):
+    path = pretrained.download("resnest50", "authors-torch")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    monkeypatch.setenv("RESNEST_OFFLINE", "1")
+    with pytest.raises(OSError, match=r"another .*\.pth than the published one is in .*, and RESNEST_OFFLINE"):
+        pretrained.download("resnest50", "authors-torch")
+    monkeypatch.delenv("RESNEST_OFFLINE")
+    assert pretrained.download("resnest50", "authors-torch").read_bytes() == whole
 
 
 def test_the_command_answers_a_failure_with_every_address(server):
