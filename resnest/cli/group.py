@@ -9,6 +9,7 @@ import click
 
 import resnest
 from resnest.cli import commands
+from resnest.specs.arguments import closest
 
 
 class Folder(click.Group):
@@ -18,12 +19,16 @@ class Folder(click.Group):
         return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
-            return None
+        if name not in (known := self.list_commands(context)):
+            context.fail(f"there is no command {name!r}; {closest(name, known)}")
         return importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}").command
 
 
 @click.group(cls=Folder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(resnest.__version__)
-def main() -> None:
-    """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec."""
+@click.option("--traceback", is_flag=True, help="Show where an error comes from too.")
+def main(traceback: bool) -> None:
+    """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec.
+
+    Exit status: 0; 1 for a bound that is broken; 2 for bad input; 70 for a fault of this package.
+    """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from resnest.jobs.parity import Difference
 
 BROKEN_BOUND = 1
+FAULT = 70
+"""EX_SOFTWARE of sysexits.h; bad input is 2."""
+
+INTERRUPTED = 130
+"""128 and the number of Ctrl-C's signal, as shells have it."""
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Unable to allocate")
 
 console = Console(width=None if sys.stdout.isatty() else 100)
 errors = Console(stderr=True)
@@ -25,14 +34,40 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
+class Fault(click.ClickException):
+    """What the user gave may be right, and this package is wrong."""
+
+    exit_code = FAULT
+
+
 class Command(click.Command):
-    """A command whose bad input is one sentence and exit status 2, not a traceback."""
+    """A command that ends in one sentence and an exit status that says whose fault it is, not in a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (ValueError, OSError, ImportError) as error:
-            raise BadInput(" ".join(str(error).split())) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # who read our output has had enough of it
+            if context.find_root().params.get("traceback"):
+                traceback.print_exc()
+            raise sentence(error) from error
+
+
+def sentence(error: Exception) -> click.ClickException:
+    """What ends a command in place of `error`: one sentence, and whose fault it is."""
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
+        return BadInput(f"there is not memory enough for this; give a smaller size or batch ({said})")
+    if isinstance(error, (ValueError, OSError, ImportError)):
+        return BadInput(said)
+    return Fault(
+        f"a fault of this package, not of yours: {type(error).__name__}: {said} (resnest --traceback shows where)"
+    )
 
 
 def make_table(*columns: str) -> Table:
