@@ -20,7 +20,10 @@ from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network."""
+"""From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network.
+
+The logits are the caller's from then on, who may write over them.
+"""
 
 Detect = Callable[[Sequence[Any]], list[dict[str, np.ndarray]]]
 """From photos, PIL images or arrays (H, W, 3), to what is found in each: `boxes` (n, 4), x1 y1 x2 y2 in its pixels,

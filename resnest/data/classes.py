@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 Color = tuple[int, int, int]
 
 IGNORED = 255
-"""The label of pixels that no class is known of."""
+"""The label of pixels that no class is known of, among up to 255 classes."""
+
+
+def ignored(num_classes: int) -> int:
+    """The label of pixels that no class is known of: 255, or 65535 where 255 is a class."""
+    return int(np.iinfo(label_dtype(num_classes)).max)
+
+
+def label_dtype(num_classes: int) -> type[np.unsignedinteger[Any]]:
+    """What labels are kept in: uint8, or uint16 for 256 classes and more; ValueError where that does not hold them."""
+    if num_classes > 65535:
+        raise ValueError(f"{num_classes} classes are more than the 65535 that a label map of 16 bits tells apart")
+    return np.uint8 if num_classes <= IGNORED else np.uint16
 
 
 class SegmentationClass(NamedTuple):

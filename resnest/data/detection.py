@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from resnest.data.resize import resize_pixels
+from resnest.data.opencv import resize_bilinear
 from resnest.specs.detection.network import MEAN, PAD, STD, DetectionSpec
 
 
@@ -41,7 +41,7 @@ def prepare(photos: Sequence[Any], spec: DetectionSpec) -> Batch:
     height, width = (-(-max(sides) // PAD) * PAD for sides in zip(*sizes))
     images = np.zeros((len(photos), 3, height, width), np.float32)
     for image, photo, (tall, wide) in zip(images, pixels, sizes):
-        image[:, :tall, :wide] = normalise(resize_pixels(photo, tall, wide))
+        image[:, :tall, :wide] = normalise(resize_bilinear(photo, tall, wide))
     scales = [(wide / w, tall / h) for (h, w), (tall, wide) in zip(frames, sizes)]
     return Batch(images, np.array(sizes), np.array(scales), frames)
 

@@ -1,5 +1,7 @@
 """OpenCV's bilinear, against OpenCV itself where it is installed: alone, and inside MXNet."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,24 @@ def test_bands_change_nothing(monkeypatch):
 def test_one_size_is_a_copy():
     pixels = np.zeros((3, 4, 3), np.uint8)
     assert not np.shares_memory(resize_bilinear(pixels, 3, 4), pixels)
+
+
+DRAWN = [(48, 71), (90, 120), (64, 80), (1, 1), (60, 40)]  # drawn one after the other
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((48, 71), (80, 120), "44537cd8ddc46ff1"),
+        ((90, 120), (33, 40), "1314b40703597f4d"),
+        ((64, 80), (32, 40), "304fd143ae496509"),
+        ((1, 1), (5, 7), "e0d37f58a6145d09"),
+        ((60, 40), (61, 39), "8ec87aa2aafa83f1"),
+    ],
+)
+def test_whole_numbers_are_opencvs(before, after, expected):
+    """SHA-256 of what `cv2.resize(..., interpolation=cv2.INTER_LINEAR)` of OpenCV 4.11 gives."""
+    random = np.random.default_rng(0)
+    drawn = {size: random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in DRAWN}
+    found = resize_bilinear(drawn[before], *after)
+    assert hashlib.sha256(found.tobytes()).hexdigest().startswith(expected)

@@ -15,8 +15,9 @@ from PIL import Image
 
 from resnest.backends import registry
 from resnest.backends.registry import Predict
+from resnest.data.classes import label_dtype
 from resnest.data.photos import normalise
-from resnest.data.resize import resize
+from resnest.data.resize import bands, resize
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
 from resnest.weights.recognition import segmentation
@@ -51,16 +52,33 @@ class Inference:
             raise ValueError(f"scales={self.scales!r} must be one or more numbers above 0")
 
     def probabilities(self, predict: Predict, image: np.ndarray) -> np.ndarray:
-        """Class probabilities (1, classes, H, W) of a normalised photo (1, 3, H, W)."""
+        """Class probabilities (1, classes, H, W) of a normalised photo (1, 3, H, W).
+
+        They take the place of the logits that `predict` gives, so that one full-size set of them is held for a
+        photo seen once, and two for one seen several times.
+        """
         _, _, height, width = image.shape
         self._check_size(height, width)
-        total: np.ndarray | float = 0.0
+        total: np.ndarray | None = None
         for scale in self.scales:
             scaled = resize(image, max(round(height * scale), 1), max(round(width * scale), 1))
             for step in (1, -1) if self.flip else (1,):
-                logits = self._logits(predict, np.ascontiguousarray(scaled[..., ::step]))
-                total = total + softmax(resize(logits[..., ::step], height, width))
-        return np.asarray(total) / (len(self.scales) * (2 if self.flip else 1))
+                seen = np.ascontiguousarray(scaled[..., ::step])
+                logits = self._logits(predict, seen)[..., ::step]
+                first = total is None
+                if total is None:
+                    total = _place(logits, seen, height, width)
+                for rows, band in bands(logits, height, width):
+                    soften(band)
+                    if first:
+                        total[:, :, rows] = band
+                    else:
+                        total[:, :, rows] += band
+                del logits  # before the next ones come
+        if total is None:
+            raise ValueError("there is no scale to see the photo at")
+        total /= len(self.scales) * (2 if self.flip else 1)
+        return total
 
     def _check_size(self, height: int, width: int) -> None:
         smallest = min(self.scales)
@@ -90,7 +108,8 @@ def slide(predict: Predict, image: np.ndarray, window: int, stride: int) -> np.n
             seen[place] += 1
     if total is None:
         raise ValueError(f"no window of {window} pixels covers an image of {height}x{width}")
-    return total / seen
+    total /= seen
+    return total
 
 
 def starts(length: int, window: int, stride: int) -> Iterator[int]:
@@ -99,15 +118,34 @@ def starts(length: int, window: int, stride: int) -> Iterator[int]:
         yield max(min(number * stride, length - window), 0)
 
 
+def _place(logits: np.ndarray, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Where probabilities may be written: over the logits, unless they are of another size or the image itself."""
+    fits = logits.shape[2:] == (height, width) and logits.flags.writeable
+    if fits and not np.may_share_memory(logits, image):
+        return logits
+    return np.empty((*logits.shape[:2], height, width), logits.dtype)
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over axis 1."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    probabilities = np.array(logits)
+    soften(probabilities)
+    return probabilities
+
+
+def soften(logits: np.ndarray) -> None:
+    """Put in the place of logits their probabilities over axis 1."""
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
 
 
 def enlarge(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
     """The label map (height, width) of class probabilities (1, classes, h, w) of another size."""
-    return resize(probabilities, height, width)[0].argmax(0).astype(np.uint8)
+    labels = np.empty((height, width), label_dtype(probabilities.shape[1]))
+    for rows, band in bands(probabilities, height, width):
+        labels[rows] = band[0].argmax(0)
+    return labels
 
 
 @dataclass(frozen=True)

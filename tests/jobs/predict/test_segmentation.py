@@ -1,10 +1,14 @@
 """From a photo to labels: windows, scales and mirrors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from resnest.backends import registry
-from resnest.jobs.predict.segmentation import SCALES, Inference, slide, softmax, starts
+from resnest.data.resize import resize
+from resnest.jobs.predict.segmentation import SCALES, Inference, Labeller, slide, softmax, starts
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like
 from tests.support.specs import tiny_segmenter
@@ -92,3 +96,89 @@ def test_a_photo_smaller_than_the_window_is_one_sentence():
         Inference("slide").probabilities(pixelwise, photo(40, 60))
     with pytest.raises(ValueError, match=r"100x100 pixels at scale 0\.5 is smaller than the window of 64"):
         Inference("slide", 64, 64, scales=SCALES).probabilities(pixelwise, photo(100, 100))
+
+
+def plain(inference, predict, image):
+    """The same in as many full-size arrays as it takes."""
+    height, width = image.shape[2:]
+    found = []
+    for scale in inference.scales:
+        scaled = resize(image, round(height * scale), round(width * scale))
+        for step in (1, -1) if inference.flip else (1,):
+            seen = np.ascontiguousarray(scaled[..., ::step])
+            whole = inference.mode == "whole"
+            logits = predict(seen) if whole else slide(predict, seen, inference.window, inference.stride)
+            found.append(softmax(resize(logits[..., ::step], height, width)))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 1.5), (1.5, 1.0)])
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_probabilities_written_over_logits_are_those_of_arrays_apart(mode, scales, flip, monkeypatch):
+    monkeypatch.setattr("resnest.data.resize.BAND", 3000)
+    inference = Inference(mode, 16, 10, scales, flip)
+    found = inference.probabilities(pixelwise, photo(40, 56))
+    np.testing.assert_allclose(found, plain(inference, pixelwise, photo(40, 56)), rtol=0, atol=1e-14)
+
+
+def test_softmax_leaves_its_logits_alone():
+    logits = photo(4, 5)
+    np.testing.assert_allclose(softmax(logits), np.exp(logits) / np.exp(logits).sum(1, keepdims=True), atol=1e-14)
+    np.testing.assert_array_equal(logits, photo(4, 5))
+
+
+def test_a_network_that_gives_its_photo_back_does_not_lose_it():
+    image = photo(20, 30)
+    found = Inference(flip=True).probabilities(lambda seen: seen, image)
+    np.testing.assert_array_equal(image, photo(20, 30))
+    np.testing.assert_allclose(found, softmax(image), atol=1e-14)
+
+
+def test_logits_that_cannot_be_written_over_are_not():
+    def predict(image):
+        logits = pixelwise(image)
+        logits.flags.writeable = False
+        return logits
+
+    np.testing.assert_array_equal(
+        Inference().probabilities(predict, photo(20, 30)), Inference().probabilities(pixelwise, photo(20, 30))
+    )
+
+
+@pytest.mark.parametrize(
+    ("inference", "sets"),
+    [
+        (Inference(), 1.2),
+        (Inference(flip=True), 2.2),
+        (Inference("slide", window=128, stride=128), 1.5),
+    ],
+)
+def test_a_photo_is_labelled_in_little_more_than_its_logits(inference, sets):
+    """The peak over the bytes of one full-size set of logits."""
+    classes, height, width = 150, 256, 512
+
+    def predict(image):
+        return np.zeros((1, classes, *image.shape[2:]), np.float32)
+
+    labeller = Labeller(tiny_segmenter(num_classes=classes), predict, inference)
+    picture = Image.new("RGB", (width, height))
+    tracemalloc.start()
+    try:
+        labeller.label(picture)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < sets * 4 * classes * height * width
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(255, np.uint8), (256, np.uint16), (847, np.uint16)])
+def test_a_label_is_as_wide_as_the_classes_need(classes, dtype):
+    def predict(image):
+        logits = np.zeros((1, classes, *image.shape[2:]), np.float32)
+        logits[:, -1] = 1
+        return logits
+
+    found = Labeller(tiny_segmenter(num_classes=classes), predict, Inference()).label(Image.new("RGB", (6, 4)))
+    assert found.dtype == dtype
+    assert (found == classes - 1).all()
