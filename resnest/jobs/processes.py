@@ -21,6 +21,11 @@ def process() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def own_device(device: str) -> str:
+    """The device of this process: "cuda" is, under torchrun, another GPU of the machine for each of its processes."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and processes() > 1 else device
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Inside, the processes know of each other; one that ends without saying so takes others down with it."""

@@ -28,9 +28,10 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
     """
     from resnest.data.coco import read_annotations
     from resnest.jobs.predict.detection import open_finder
-    from resnest.jobs.processes import process
+    from resnest.jobs.processes import own_device, process
     from resnest.jobs.verify.detection import verify
 
+    network["device"] = own_device(network["device"])
     with errors.status("weights"):
         finder = open_finder(**network)
     truth = read_annotations(annotations, finder.spec.num_classes)

@@ -30,10 +30,11 @@ def command(images: Path, labels: Path, zero_is_ignored: bool | None, **options:
     """
     from resnest.data import label_maps
     from resnest.jobs.predict.segmentation import open_labeller
-    from resnest.jobs.processes import process
+    from resnest.jobs.processes import own_device, process
     from resnest.jobs.verify.segmentation import verify
 
     pairs = label_maps.pairs(images, labels)
+    options["device"] = own_device(options["device"])
     with errors.status("weights"):
         labeller = open_labeller(**read_inference(**options))
     with Progress(console=errors, disable=process() > 0) as progress:
