@@ -18,11 +18,12 @@ from tests.support.server import serving
 CONTENT = bytes(range(256)) * 1000
 
 FETCH = """
-import resource, sys
+import resource, signal, sys
 from pathlib import Path
 from resnest.weights.published import download
 from resnest.weights.published.verified import Hash
 address, target, digits, limit = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have
 download.CHUNK = 1000  # so that the last bytes wait in a buffer when the file is closed
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
