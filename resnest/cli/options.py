@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+
+def check_outputs(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
+    """What is going to be written, and what is read, by what each is called in a sentence.
+
+    Raises ValueError where a file would take the place of one that is read, or of another one that is written, and
+    where it has no folder to be in.
+    """
+    check_distinct(outputs, inputs)
+    for name, path in outputs.items():
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, and {name} is a file: give it a name in there")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to write {name} into")
+
+
+def check_distinct(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
+    """ValueError where a file would take the place of one that is read, or of another one that is written."""
+    taken = dict(inputs)
+    for name, path in outputs.items():
+        for other, place in taken.items():
+            if _same(path, place):
+                raise ValueError(f"{name} would take the place of {other}, {place}: give it another name")
+        taken[name] = path
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, whatever links and spellings are on the way."""
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
 
 output_stride_option = click.option(
     "--output-stride", type=int, help="32, or 16 and 8 for dilated networks; without it the published one."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from resnest.data.opencv import resize_bilinear
 from resnest.specs.protocols import DEFAULT, Preparation, preparation
@@ -43,9 +44,26 @@ def open_photo(path: str | os.PathLike, *, upright: bool = True) -> Image.Image:
 
     Raises FileNotFoundError, and ValueError for a file that is no photo.
     """
+    with _opened(path) as image:
+        return rgb(ImageOps.exif_transpose(image) if upright else image)
+
+
+def upright_size(path: str | os.PathLike) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of the photo at `path`, upright and as it is stored, without reading its pixels.
+
+    Raises what `open_photo` does.
+    """
+    with _opened(path) as image:
+        stored = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return stored[::-1] if turned else stored, stored
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            return rgb(ImageOps.exif_transpose(image) if upright else image)
+            yield image
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no photo {path}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for a broken file

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import track
 
-from resnest.cli.options import detection_options
+from resnest.cli.options import check_distinct, detection_options
 from resnest.cli.terminal import Command, console, errors, make_table
 
 
@@ -44,6 +44,9 @@ def command(
 
     paths = photos_in(list(photos))
     targets = _targets(paths, output, several=len(photos) > 1 or photos[0].is_dir())
+    if len(targets) == 1:
+        outputs = {"the picture": targets[0]} | ({} if results is None else {"the results": results})
+        check_distinct(outputs, {"the photo": paths[0], "the weights": network["weights"]})
     with errors.status("weights"):
         finder = open_finder(**network)
     spec = finder.spec

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.backends import registry
-from resnest.cli.options import output_stride_option
+from resnest.cli.options import check_outputs, output_stride_option
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.specs import get_spec
 from resnest.specs.protocols import preparation
@@ -54,6 +54,7 @@ def command(
         spec = spec.at_stride(output_stride)
     spec, tensors = open_network(spec, weights, True if deploy is None and format == "onnx" else deploy)
     path = Path(f"{spec.name}{files.suffix(format)}") if output is None else output
+    check_outputs({"the file": path}, {} if weights is None else {"the weights": weights})
     with errors.status(f"writing and checking {path.name}"):
         rows = files.export(spec, tensors, path, format)
     form = "deploy form" if spec.deploy else "training form"

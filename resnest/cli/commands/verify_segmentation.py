@@ -25,8 +25,9 @@ from resnest.cli.terminal import Command, console, errors, make_table
 def command(images: Path, labels: Path, zero_is_ignored: bool | None, **options: Any) -> None:
     """Mean intersection over union on the photos in IMAGES, against the label maps in LABELS.
 
-    A label map has its photo's name (Cityscapes' own names work) and 255 where nothing is to be
-    counted. Under torchrun the photos are dealt out to its processes.
+    A label map is a PNG or TIFF with its photo's name (Cityscapes' own names work), as large as the
+    photo is upright. It has 255 where nothing is to be counted, or 65535 in 16 bits. Under torchrun the
+    photos are dealt out to its processes.
     """
     from resnest.data import label_maps
     from resnest.jobs.predict.segmentation import open_labeller

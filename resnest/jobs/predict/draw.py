@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from resnest.data.classes import IGNORED, SegmentationClass
+from resnest.data.classes import SegmentationClass, ignored
+from resnest.weights.formats.atomic import replacing
+
+PICTURES = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
+}  # fmt: skip
+"""Suffix -> Pillow's format, of pictures that can be written."""
 
 LINE = 18
 """Pixels from one line of the legend to the next."""
+
+
+def check_picture(path: Path) -> None:
+    """ValueError where no picture can be written under this name."""
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"{path} has no suffix of a picture that can be written; known are {', '.join(PICTURES)}")
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write an image in the format that its suffix says, whole or not at all; the same errors as `replacing`."""
+    check_picture(path)
+    with replacing(path) as file:
+        image.save(file, PICTURES[path.suffix.lower()])
 
 
 def overlay(photo: Image.Image, labels: np.ndarray, classes: list[SegmentationClass], opacity: float) -> Image.Image:
     """The photo under its labels' colours, and below it a legend of the classes in it, largest first."""
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity={opacity!r} must be between 0 (the photo alone) and 1 (the colours alone)")
-    colors = np.zeros((256, 3), np.uint8)
+    colors = np.zeros((ignored(len(classes)) + 1, 3), np.uint8)
     colors[: len(classes)] = [color for _, color in classes]
     blended = Image.blend(photo.convert("RGB"), Image.fromarray(colors[labels]), opacity)
-    return _with_legend(blended, [(classes[number], share) for number, share in shares(labels)])
+    return _with_legend(blended, [(classes[number], share) for number, share in shares(labels, len(classes))])
 
 
-def shares(labels: np.ndarray) -> list[tuple[int, float]]:
+def shares(labels: np.ndarray, num_classes: int) -> list[tuple[int, float]]:
     """Which classes there are and the share of the pixels that each has, largest first."""
     counts = np.bincount(labels.ravel(), minlength=1)
-    found = [(int(number), counts[number] / labels.size) for number in np.flatnonzero(counts) if number != IGNORED]
+    known = np.flatnonzero(counts)
+    found = [(int(number), counts[number] / labels.size) for number in known if number != ignored(num_classes)]
     return sorted(found, key=lambda row: -row[1])
 
 

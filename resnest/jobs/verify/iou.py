@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resnest.data.classes import IGNORED
+from resnest.data.classes import ignored
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Scores:
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixel counts (true class, predicted class); pixels labelled 255 count nowhere."""
-    known = truth != IGNORED
+    """Pixel counts (true class, predicted class); pixels of no class (`ignored`) count nowhere."""
+    known = truth != ignored(num_classes)
     pairs = truth[known].astype(np.int64) * num_classes + predicted[known]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -25,18 +25,21 @@ def verify(
     """The scores on `pairs` of a photo and its label map; under torchrun the pairs are dealt out to its processes.
 
     `zero_is_ignored` counts the label maps' classes from 1; None does so where the data set's published ones
-    do, which is ADE20K. Raises ValueError for what is no photo or label map, or not of one size.
+    do, which is ADE20K. Photos are seen upright, and their label maps are as large as that; all are looked into
+    before the first is labelled. Raises ValueError for what is no photo or label map, or not of one size.
     """
     spec = labeller.spec
     if zero_is_ignored is None:
         zero_is_ignored = spec.dataset == "ade20k"
+    label_maps.check_pairs(pairs)
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     with joined():
         for photo, label_map in track(pairs[process() :: processes()]):
             image = open_photo(photo)
             truth = label_maps.read_labels(label_map, spec.num_classes, zero_is_ignored)
-            if truth.shape != (image.height, image.width):
-                sizes = f"{truth.shape[1]}x{truth.shape[0]} and its photo {image.width}x{image.height}"
-                raise ValueError(f"{label_map} is {sizes}")
-            confusion += confusion_matrix(truth, labeller.label(image), spec.num_classes)
+            try:
+                found = labeller.label(image)
+            except ValueError as error:
+                raise ValueError(f"{photo}: {error}") from None
+            confusion += confusion_matrix(truth, found, spec.num_classes)
         return Scores(sum_over_processes(confusion))

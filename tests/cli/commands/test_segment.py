@@ -5,7 +5,8 @@ from PIL import Image
 from resnest import get_spec
 from resnest import weights as weight_files
 from resnest.weights.seeded import draw_weights
-from tests.support.cli import run
+from tests.support.cli import refused, run
+from tests.support.specs import tiny_segmenter
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,59 @@ def test_a_classification_checkpoint_is_refused(folder, tmp_path):
         found = run("segment", folder / "images" / "0.png", "--weights", tmp_path / "a.npz", *model)
         assert found.exit_code == 2
         assert "segmentation network" in " ".join(found.output.split())
+
+
+@pytest.fixture
+def own(folder, tmp_path):
+    """A folder with a photo and a checkpoint that a test may lose."""
+    (tmp_path / "a.png").write_bytes((folder / "images" / "0.png").read_bytes())
+    (tmp_path / "tiny.npz").write_bytes((folder / "tiny.npz").read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "{}/a.png"], "the overlay would take the place of the photo"),
+        (["-o", "{}/../{name}/a.png"], "the overlay would take the place of the photo"),
+        (["--labels", "{}/a.png"], "the label map would take the place of the photo"),
+        (["-o", "{}/b.png", "--labels", "{}/b.png"], "the label map would take the place of the overlay"),
+        (["-o", "{}/linked.png"], "the overlay would take the place of the photo"),
+        (["-o", "{}/weights.png"], "the overlay would take the place of the weights"),
+        (["-o", "{}/b.txt"], "b.txt has no suffix of a picture"),
+        (["--labels", "{}/b.jpg"], "b.jpg cannot be a label map"),
+        (["-o", "{}/nowhere/b.png"], "there is no folder"),
+        (["-o", "{}/folder.png"], "folder.png is a folder, and the overlay is a file"),
+    ],
+)
+def test_where_it_cannot_write_is_said_before_any_work(own, words, message, monkeypatch):
+    (own / "linked.png").hardlink_to(own / "a.png")
+    (own / "weights.png").symlink_to(own / "tiny.npz")
+    (own / "folder.png").mkdir()
+    before = {path: path.read_bytes() for path in own.iterdir() if path.is_file()}
+    monkeypatch.setattr("resnest.data.photos.open_photo", None)  # opening the photo is work already
+    words = [word.format(own, name=own.name) for word in words]
+    found = run("segment", own / "a.png", "--weights", own / "tiny.npz", *words)
+    assert message in " ".join(refused(found).split())
+    assert {path: path.read_bytes() for path in own.iterdir() if path.is_file()} == before
+
+
+def test_a_photo_that_cannot_be_labelled_is_named(folder, tmp_path):
+    words = ["--weights", folder / "tiny.npz", "--mode", "slide", "-o", tmp_path / "a.png"]
+    found = run("segment", folder / "images" / "0.png", *words)
+    assert "0.png: a photo of 40x56 pixels is smaller than the window" in " ".join(found.output.split())
+
+
+def test_a_network_of_300_classes_writes_labels_of_16_bits_that_are_read_back(own):
+    weight_files.save(draw_weights(tiny_segmenter(num_classes=300)), own / "many.npz")
+    (own / "images").mkdir()
+    (own / "a.png").rename(own / "images" / "a.png")
+    (own / "labels").mkdir()
+    paths = ["-o", own / "seen.jpg", "--labels", own / "labels" / "a.png"]
+    found = run("segment", own / "images" / "a.png", "--weights", own / "many.npz", *paths)
+    assert found.exit_code == 0, found.output
+    with Image.open(own / "labels" / "a.png") as image:
+        assert image.mode.startswith("I")
+        assert np.asarray(image).max() > 255
+    found = run("verify-segmentation", own / "images", own / "labels", "--weights", own / "many.npz")
+    assert "pixel accuracy 100.00" in " ".join(found.output.split())

@@ -54,3 +54,30 @@ def test_the_caller_sees_how_many_pairs_are_done(tmp_path):
     pairs, seen = [pair(tmp_path)] * 2, []
     verify(Guess(tiny_segmenter(), TRUTH), pairs, track=lambda given: seen.append(given) or given)
     assert seen == [pairs]
+
+
+def test_what_a_photo_cannot_be_labelled_for_is_said_with_its_name(tmp_path):
+    class Refuses(Guess):
+        def label(self, photo):
+            raise ValueError("it is too small")
+
+    with pytest.raises(ValueError, match=r"photo\.png: it is too small"):
+        verify(Refuses(tiny_segmenter(), TRUTH), [pair(tmp_path)])
+
+
+def test_every_file_is_looked_into_before_the_first_is_labelled(tmp_path):
+    class Counts(Guess):
+        def label(self, photo):
+            raise AssertionError("labelled before all were looked into")
+
+    (tmp_path / "other").mkdir()
+    good, bad = pair(tmp_path), pair(tmp_path / "other", size=(5, 3))
+    with pytest.raises(ValueError, match=r"other/labels\.png is 4x2 and its photo 5x3"):
+        verify(Counts(tiny_segmenter(), TRUTH), [good, bad])
+
+
+def test_a_network_of_300_classes_is_right_about_its_own_labels(tmp_path):
+    found = np.array([[0, 255, 256, 299]] * 2, np.uint16)
+    scores = verify(Guess(tiny_segmenter(num_classes=300), found), [pair(tmp_path, truth=found)])
+    assert scores.pixel_accuracy == 1
+    assert np.flatnonzero(scores.iou == 1).tolist() == [0, 255, 256, 299]
