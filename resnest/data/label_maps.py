@@ -22,6 +22,9 @@ LABEL_MAPS = (".png", ".tif", ".tiff")
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "lerc")
 
+# Grey that Pillow, as every reader of pictures, multiplies until it fills 8 bits.
+_STRETCHED = ("L;2", "L;4")
+
 # Cityscapes calls the two files of one photo by different endings.
 _ENDINGS = ("_leftImg8bit", "_gtFine_labelTrainIds")
 
@@ -105,6 +108,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 kind = f"{image.format}, which need not keep every label as it is: label maps are PNG or TIFF"
             elif image.mode not in ("L", "P", "I", "I;16", "I;16B", "1"):
                 kind = f"{image.mode}, and a label map has one number a pixel"
+            elif _raw(image) in _STRETCHED:
+                kind = "grey of 2 or 4 bits, which is read as light, spread over 0 to 255: write 8 bits, or a palette"
             else:
                 kind = ""
                 yield image
@@ -112,6 +117,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"{path} is no label map that can be read: {error}") from None
     if kind:
         raise ValueError(f"{path} is no label map: it is {kind}")
+
+
+def _raw(image: Image.Image) -> str:
+    """How Pillow calls the pixels as the file holds them; "" where it does not say."""
+    tiles = getattr(image, "tile", [])  # of images from files alone
+    how = tiles[0][3] if tiles else ""
+    return str(how[0] if isinstance(how, tuple) else how)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,21 @@ def test_lossy_label_maps_are_refused(name, options, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / name, **options)
     with pytest.raises(ValueError, match=rf"{name} is no label map: it is \w+, which need not keep every label"):
         read_labels(tmp_path / name, 5, zero_is_ignored=False)
+
+
+def test_grey_of_four_bits_is_refused_because_it_is_stretched(tmp_path):
+    small = Image.new("P", (8, 8), 3)
+    small.putpalette([0, 0, 0] * 16)
+    small.save(tmp_path / "a.png", bits=4)
+    assert read_labels(tmp_path / "a.png", 5, zero_is_ignored=False).max() == 3  # in a palette numbers stay
+    header = struct.pack(">II5B", 2, 1, 4, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0\x12")), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(ValueError, match=r"b\.png is no label map: it is grey of 2 or 4 bits"):
+        read_labels(tmp_path / "b.png", 50, zero_is_ignored=False)
 
 
 def test_what_is_written_as_a_label_map_keeps_its_labels():
