@@ -17,7 +17,6 @@ import numpy as np
 from resnest.specs.arguments import closest
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
-from resnest.specs.segmentation.network import SegmentationSpec
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network.
@@ -50,8 +49,8 @@ class Backend(Protocol):
     ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step."""
 
-    def predictor(self, spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
-        """A function from images to logits at the images' size, computed on `device` ("cpu", "cuda:0", ...)."""
+    def predictor(self, spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+        """A function from images to logits, a segmenter's at their size, on `device` ("cpu", "cuda:0", ...)."""
 
     def detector(self, spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
         """A function from photos to what is found in them, computed on `device`."""

@@ -62,14 +62,15 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
     return loss(logits, mx.nd.array(target, dtype=logits.dtype)).mean()
 
 
-def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
-    """A function from (N, C, H, W) to logits at that size, computed on `device` ("cpu", "gpu:0", ...)."""
+def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+    """A function from (N, C, H, W) to logits, a segmenter's at that size, on `device` ("cpu", "gpu:0", ...)."""
     kind, _, number = device.partition(":")
     ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0))
     model = build(spec, weights, ctx=ctx)
+    run = model.predict if isinstance(spec, SegmentationSpec) else model
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return model.predict(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()
+        return run(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()
 
     return predict
 

@@ -61,12 +61,13 @@ def cross_entropy(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     return F.cross_entropy(logits, target.expand(-1, *logits.shape[2:]))
 
 
-def predictor(spec: SegmentationSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
-    """A function from (N, C, H, W) to logits at that size, computed on `device` ("cpu", "cuda:0", ...)."""
+def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
+    """A function from (N, C, H, W) to logits, a segmenter's at that size, on `device` ("cpu", "cuda:0", ...)."""
     model = build(spec, weights).eval().to(device)
+    run = model.predict if isinstance(spec, SegmentationSpec) else torch.inference_mode()(model)
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return model.predict(torch.from_numpy(images).to(device)).cpu().numpy()
+        return run(torch.from_numpy(images).to(device)).cpu().numpy()
 
     return predict
 

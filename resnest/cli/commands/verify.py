@@ -1,0 +1,114 @@
+"""`resnest verify`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.specs import get_spec
+from resnest.specs.protocols import PROTOCOLS, preparation
+
+
+@click.command("verify", cls=Command)
+@click.argument("name")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder with val/, or the class folders, or val.rec.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it published weights.")
+@click.option("--backend", help="Where to compute; without it the first backend.")
+@click.option("--compare", is_flag=True, help="Compute in every backend, and name the images on which they disagree.")
+@click.option("--protocol", type=click.Choice([*PROTOCOLS]), help="Without it the checkpoint's own.")
+@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that read images.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def command(
+    name: str,
+    data: Path,
+    weights: Path | None,
+    backend: str | None,
+    compare: bool,
+    protocol: str | None,
+    size: int | None,
+    batch: int,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Top-1 and top-5 accuracy of the network NAME on a folder of images, beside the published figure.
+
+    Under torchrun the images are dealt out to its processes.
+    """
+    if compare and backend:
+        raise ValueError(f"--compare computes in every backend: leave --backend {backend}")
+    from resnest.backends import registry
+    from resnest.jobs.parity import open_network
+    from resnest.jobs.processes import own_device, process, processes
+    from resnest.jobs.verify.classification import open_evaluation, verify
+    from resnest.weights.published.pretrained import download, protocol_of, published_as
+
+    first, *_ = registry.BACKENDS
+    backends = [*registry.BACKENDS] if compare else [backend or first]
+    path = weights or download(name)
+    spec, arrays = open_network(get_spec(name), path)
+    size = size or spec.image_size
+    spec.check_size(size, size)
+    how = preparation(protocol or protocol_of(path), size, spec.name)
+    source = open_evaluation(data, spec.num_classes)
+    predicts = {name: registry.load(name).predictor(spec, arrays, own_device(device)) for name in backends}
+    with Progress(console=errors, disable=process() > 0) as progress:
+        task = progress.add_task(spec.name)
+
+        def show(done: int, accuracies: Mapping[str, Any]) -> None:
+            share = len(range(process(), len(source), processes()))
+            running = ", ".join(f"{one.top1:.2f}" for one in accuracies.values())
+            progress.update(task, completed=done, total=share, description=f"{spec.name} top-1 {running}")
+
+        found = verify(source, predicts, how, batch=batch, threads=workers, progress=show)
+    if process() == 0:
+        row = published_as(path)
+        published = row.top1 if row and row.preparation == how else None
+        (_print_json if as_json else _print)(spec, found, published, how)
+
+
+def _print_json(spec: Any, found: Any, published: float | None, how: Any) -> None:
+    accuracy = {}
+    for backend, one in found.accuracy.items():
+        shares = {"top1": one.top1, "top5": one.top5} if one.images else {"top1": None, "top5": None}
+        accuracy[backend] = shares | dataclasses.asdict(one)
+    facts = {"name": spec.name, "prepared": str(how), "published_top1": published, "accuracy": accuracy}
+    apart = {name: dict(zip(found.accuracy, guesses)) for name, guesses in found.disagreements.items()}
+    rest = {"unreadable": dict(found.unreadable), "disagreements": apart}
+    click.echo(json.dumps(facts | rest, indent=1))
+
+
+def _print(spec: Any, found: Any, published: float | None, how: Any) -> None:
+    table = make_table("backend", "images", "top-1", "published", "top-5")
+    for name, one in found.accuracy.items():
+        known = "" if published is None else f"{published:.2f}"
+        table.add_row(name, f"{one.images:,}", f"{one.top1:.2f}", known, f"{one.top5:.2f}")
+    console.print(table)
+    console.print(f"{spec.name}, of each photo {how}", soft_wrap=True)
+    for reason in found.unreadable.values():
+        console.print(f"not counted: {reason}", soft_wrap=True, markup=False)
+    for name, guesses in found.disagreements.items():
+        seen = ", ".join(f"{backend} {guess}" for backend, guess in zip(found.accuracy, guesses))
+        console.print(f"backends disagree on {name}: {seen}", soft_wrap=True, markup=False)
+    if found.unreadable:
+        console.print(f"images that could not be read and are in no accuracy: {len(found.unreadable)}")
+    for backend, one in found.accuracy.items():
+        if one.broken:
+            console.print(f"images of which {backend} made what is no number, counted as wrong: {one.broken}")
+    if len(found.accuracy) > 1:
+        console.print(f"images on which backends disagree: {len(found.disagreements)}")
