@@ -72,6 +72,19 @@ def test_the_other_crop_covers_a_tenth_whatever_the_area(random):
     assert min((box[2] - box[0]) * (box[3] - box[1]) for box in boxes) >= 0.1 * 500 * 400
 
 
+@pytest.mark.parametrize(
+    ("columns_a_row", "tallest"),
+    [
+        (10.4 / 15, 14),  # 15 rows would be 10.4 columns wide: a row is taken back, although 10 columns fit
+        (10 / 16, 16),  # 16 rows are as wide as the photo, and 17 would be 10.6 columns wide
+    ],
+)
+def test_the_other_crop_is_no_wider_than_the_photo_before_rounding_either(columns_a_row, tallest, random):
+    recipe = Augmentation(crop="efficientnet", ratio=(columns_a_row, columns_a_row), tries=100)
+    boxes = [crop_box(recipe, 224, 10, 20, random) for _ in range(500)]
+    assert max(bottom - top for _, top, _, bottom in boxes) == tallest
+
+
 def test_a_photo_that_no_box_fits_gives_its_centre(random):
     recipe = Augmentation(area=(1, 1), ratio=(2, 2))
     assert crop_box(recipe, 224, 100, 100, random) == (6, 6, 94, 94)
