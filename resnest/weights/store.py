@@ -10,8 +10,8 @@ import numpy as np
 
 from resnest.specs.networks import Network
 from resnest.weights.formats import files
-from resnest.weights.formats.tensors import Tensors
-from resnest.weights.names.dialect import NOT_WEIGHTS, Dialect
+from resnest.weights.formats.tensors import Tensors, printable
+from resnest.weights.names.dialect import NOT_WEIGHTS, Dialect, unwrap
 from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import BACKBONE, TASKS, Task, recognise, task_of
 
@@ -24,20 +24,23 @@ _BACKBONE = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
 logger = logging.getLogger(__name__)
 
 
-def load(source: Path | bytes, *, backbone: bool = False) -> dict[str, np.ndarray]:
+def load(source: Path | bytes, *, backbone: bool = False, which: str | None = None) -> dict[str, np.ndarray]:
     """The weights in the file `source`: canonical name -> array, in checkpoint order.
 
-    The suffix tells the format (`.safetensors`, `.npz`, `.pth`, `.params`, `.zip` around
-    `.params`) and the names tell the dialect and the network; `bytes` are the content of a
-    `.params` or `.zip` file. A segmentation network comes whole, under mmsegmentation's
-    names, where `resnest.specs.segmentation.network` has its head; what another segmenter or a detector keeps
-    beside its backbone, behind another prefix, is left out with a warning. `backbone` leaves out
-    everything that is not the backbone's, the classifier too. Raises ValueError for a file that is
-    broken, in no known dialect, or not all of a ResNeSt.
+    The suffix tells the format (`.safetensors`, `.npz`, `.pth` and what else PyTorch's files are called, `.params`,
+    `.zip` around `.params`, `.json` for an index of shards) and the names tell the dialect and the network; `bytes`
+    are the content of a `.params` or `.zip` file. bfloat16 becomes float32. A segmentation network comes whole, under
+    mmsegmentation's names, where `resnest.specs.segmentation.network` has its head; what another segmenter or a
+    detector keeps beside its backbone, behind another prefix, is left out with a warning. `backbone` leaves out
+    everything that is not the backbone's, the classifier too.
+
+    Of a trainer's checkpoint the running average of the weights is taken where there is one, and a warning says so.
+    `which` chooses: "ema" the average, "model" the weights themselves, anything else a key in the checkpoint or what
+    stands before the names. Raises ValueError for a file that is broken, in no known dialect, or not all of a ResNeSt.
     """
-    with files.open_file(source) as opened:
+    with files.open_file(source, which) as opened:
         read, _ = _understand(files.describe(source), opened, backbone)
-        return dict(read)
+        return dict(read.plain())
 
 
 def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
@@ -46,19 +49,21 @@ def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None =
     Without a `dialect`, `.params` gets Gluon's names and every other format the canonical ones.
     Raises ValueError for tensors that are not all of a ResNeSt.
     """
-    shapes = {name: array.shape for name, array in weights.items()}
+    shapes = Tensors.of(weights).shapes
     spec = recognise(shapes)
     check(shapes, spec.tensors(), spec.name)
     files.write_file(path, _spoken(path, weights, spec, dialect))
 
 
-def convert(source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False) -> Network:
+def convert(
+    source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False, which: str | None = None
+) -> Network:
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
-    Formats, names and `backbone` go as in `load` and `save`; values and dtypes stay as they are.
+    Formats, names, `backbone` and `which` go as in `load` and `save`; values and dtypes stay as they are.
     """
     files.writable_suffix(target)
-    with files.open_file(source) as opened:
+    with files.open_file(source, which) as opened:
         read, spec = _understand(files.describe(source), opened, backbone)
         files.write_file(target, _spoken(target, read, spec, dialect))
     return spec
@@ -68,9 +73,9 @@ def dialect_of(path: Path) -> str:
     """The name of the dialect that the file at `path` is in."""
     with files.open_file(path) as source:
         try:
-            return _detect(source)[1].name
+            return _detect(source.renamed(unwrap(source)))[1].name
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{path}: {printable(str(error))}") from None
 
 
 def _detect(source: Tensors) -> tuple[Task, Dialect]:
@@ -84,6 +89,7 @@ def _detect(source: Tensors) -> tuple[Task, Dialect]:
 
 def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Network]:
     """The canonical tensors in the file `what`, which is to hold all of a network, and the network."""
+    source = source.renamed(unwrap(source))
     try:
         task, dialect = (BACKBONE, BACKBONE.names.detect_dialect(source)) if backbone else _detect(source)
         assert dialect is not None  # the backbone's raise where they do not know the names
@@ -98,11 +104,12 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Ne
         spec = task.recognise(shapes, dialect)
         check(shapes, spec.tensors(), spec.name)
     except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
+        raise ValueError(f"{what}: {printable(str(error))}") from None
     left_out = [name for name in source if name not in canonical and not name.endswith(NOT_WEIGHTS)]
     if left_out and not backbone:
         parts = dict.fromkeys(name.partition(".")[0] for name in left_out)
-        logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), ", ".join(parts))
+        named = printable(", ".join(parts))
+        logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), named)
     names = {ours: theirs for theirs, ours in canonical.items()}
     return source.renamed({name: names[name] for name in spec.tensors()}).turned(dialect.turned_back), spec
 

@@ -150,8 +150,8 @@ def test_a_file_of_another_kind_is_refused(suffix, tmp_path):
 def test_a_missing_file_and_an_unknown_suffix_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no weight file .*nowhere\.npz"):
         weights.load(tmp_path / "nowhere.npz")
-    with pytest.raises(ValueError, match=r"a\.bin has no suffix of a weight file; known are \.safetensors"):
-        weights.load(tmp_path / "a.bin")
+    with pytest.raises(ValueError, match=r"a\.txt has no suffix of a weight file; known are \.safetensors"):
+        weights.load(tmp_path / "a.txt")
     with pytest.raises(FileNotFoundError, match="no folder"):
         weights.save(draw_weights(tiny()), tmp_path / "nowhere" / "a.npz")
 
@@ -171,7 +171,7 @@ def test_a_pickle_that_would_run_code_stays_closed(tmp_path):
 
     torch.save({"conv1.0.weight": Evil()}, tmp_path / "a.pth")
     np.savez(tmp_path / "a.npz", **{"conv1.0.weight": np.array([Evil()], dtype=object)})
-    with pytest.raises(ValueError, match=r"a\.pth: it holds more than tensors"):
+    with pytest.raises(ValueError, match=r"a\.pth: it holds a dict whose conv1\.0\.weight is a \w+\.mkdir"):
         weights.load(tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.npz: conv1\.0\.weight is a pickle"):
         weights.load(tmp_path / "a.npz")

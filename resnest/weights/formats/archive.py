@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from resnest.weights.formats.tensors import Header, check_claim, read_into
+from resnest.weights.formats.tensors import Header, check_claim, read_bfloat16, read_into
 
 MAX_DIRECTORY = 2 << 20
 """Bytes that a zip's table of contents may take: several times what the largest ResNeSt needs."""
@@ -26,7 +26,7 @@ _END_SIZE, _LOCATOR64_SIZE, _MAX_COMMENT = 22, 20, 0xFFFF
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_NPY_HEADER = 10_000
 _NPY_HEADER = re.compile(
-    r"\{'descr': ?'([<>|=][biuf]\d{1,2})', ?'fortran_order': ?(True|False), ?'shape': ?\(([\d, ]*)\),? ?\}\s*"
+    r"\{'descr': ?'([<>|=](?:[biuf]\d{1,2}|V2))', ?'fortran_order': ?(True|False), ?'shape': ?\(([\d, ]*)\),? ?\}\s*"
 )
 
 
@@ -64,7 +64,8 @@ def unpack_one(archive: zipfile.ZipFile, suffix: str) -> Iterator[BinaryIO]:
 def read_npy_header(file: IO[bytes], size: int, what: str) -> tuple[Header, bool]:
     """The header of the `.npy` file `what` of `size` bytes, and whether its data is in Fortran's order.
 
-    `file` is left where the data begins. Only what NumPy writes for plain numbers is read.
+    `file` is left where the data begins. Only what NumPy writes for plain numbers is read, and two bytes of no dtype,
+    as which it writes the bfloat16 of ml_dtypes.
     """
     start = file.read(8)
     if len(start) < 8 or start[:6] != _NPY_MAGIC:
@@ -91,8 +92,13 @@ def read_npy_header(file: IO[bytes], size: int, what: str) -> tuple[Header, bool
 def read_npy(file: IO[bytes], size: int, what: str) -> np.ndarray:
     """The array in the `.npy` file `what` of `size` bytes."""
     (shape, dtype), fortran = read_npy_header(file, size, what)
-    array = np.empty(shape[::-1] if fortran else shape, dtype)
-    read_into(file, array)
+    shape = shape[::-1] if fortran else shape
+    if dtype.kind == "V":
+        array = np.empty(shape, "f4")
+        read_bfloat16(file, array)
+    else:
+        array = np.empty(shape, dtype)
+        read_into(file, array)
     return array.T if fortran else array
 
 

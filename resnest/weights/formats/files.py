@@ -14,31 +14,30 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
 
-from resnest.weights.formats import mxnet_params, torch_pickle
+from resnest.weights.formats import mxnet_params, safetensors_file, torch_pickle, trainers
 from resnest.weights.formats.archive import open_archive, read_npy, read_npy_header, unpack_one
 from resnest.weights.formats.atomic import replacing
-from resnest.weights.formats.tensors import Header, Tensors
+from resnest.weights.formats.tensors import Header, Tensors, printable
 
 Source = str | os.PathLike | bytes
 
-MAX_HEADER = 8 << 20
-"""Bytes that the header of a safetensors file may take: many times what the largest ResNeSt needs."""
+MAX_INDEX = 8 << 20
+"""Bytes that an index of shards may take: many times what the largest ResNeSt needs."""
 
 
 @contextlib.contextmanager
-def open_file(source: Source) -> Iterator[Tensors]:
+def open_file(source: Source, which: str | None = None) -> Iterator[Tensors]:
     """Open the weight file `source`; its suffix says in which format it is.
 
-    `bytes` are the content of a `.params` or `.zip` file. Raises FileNotFoundError, or
-    ValueError naming the file for a suffix nobody knows and for content that is cut off, unsafe
-    or of another kind.
+    `bytes` are the content of a `.params` or `.zip` file. Of several networks in one file `which` is taken, as
+    `resnest.weights.formats.trainers` says. Raises FileNotFoundError, or ValueError naming the file for a suffix nobody
+    knows and for content that is cut off, unsafe or of another kind.
     """
     kind = _sniff(source) if isinstance(source, bytes) else _known_suffix(source, _READERS)
     if not isinstance(source, bytes):
@@ -47,7 +46,7 @@ def open_file(source: Source) -> Iterator[Tensors]:
             raise FileNotFoundError(f"there is no weight file {source}")
     with contextlib.ExitStack() as stack:
         with _naming(source):
-            opened = stack.enter_context(_READERS[kind](source))
+            opened = _enter(stack, kind, source, which)
 
         def read(name: str) -> np.ndarray:
             with _naming(source):
@@ -56,15 +55,26 @@ def open_file(source: Source) -> Iterator[Tensors]:
         yield Tensors(opened.headers, read)
 
 
+def _enter(stack: contextlib.ExitStack, kind: str, source: Source, which: str | None) -> Tensors:
+    if _READERS[kind] is torch_pickle.read:
+        return stack.enter_context(torch_pickle.read(Path(source), which))  # type: ignore[arg-type]  # never bytes
+    opened = stack.enter_context(_READERS[kind](source))
+    return opened if which is None else opened.renamed({name: name for name in trainers.select(opened, which)})
+
+
 def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `arrays` to `path`, in the format that its suffix says.
 
     It appears under its name when it is complete (`resnest.weights.formats.atomic`); where something fails on the way,
     what stood there before is untouched.
     """
-    writer = _WRITERS[writable_suffix(path)]
+    suffix = writable_suffix(path)
+    tensors = Tensors.of(arrays).plain()
+    for name, header in tensors.headers.items():
+        if header.dtype.kind not in "biuf":
+            raise ValueError(f"{suffix} files of weights have no dtype {header.dtype}, which {name} has")
     with replacing(path) as file:
-        writer(file, Tensors.of(arrays))
+        _WRITERS[suffix](file, tensors)
 
 
 def writable_suffix(path: str | os.PathLike) -> str:
@@ -107,60 +117,39 @@ def _naming(source: Source) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
-        raise ValueError(f"{describe(source)} is broken or no such file: {error}") from error
+        raise ValueError(f"{describe(source)} is broken or no such file: {printable(str(error))}") from error
     except ValueError as error:
-        raise ValueError(f"{describe(source)}: {error}") from None
+        raise ValueError(f"{describe(source)}: {printable(str(error))}") from None
 
 
 def _opened(source: Source) -> BinaryIO:
     return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # callers close it
 
 
-_SAFETENSORS_DTYPES = {
-    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
-    "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
-}  # fmt: skip  # one line a size reads better than one a dtype
-_SAFETENSORS_NAMES = {np.dtype(code): name for name, code in _SAFETENSORS_DTYPES.items()}
-
-
 @contextlib.contextmanager
-def _read_safetensors(path: Path) -> Iterator[Tensors]:
-    # Not mapped into memory: mapped pages that were read once would count as ours until the end.
-    _check_safetensors_header(path)
-    with safetensors.safe_open(path, framework="np", backend="pread") as file:
-        headers = {}
-        for name in file.offset_keys():
-            view = file.get_slice(name)
-            if view.get_dtype() not in _SAFETENSORS_DTYPES:
-                raise ValueError(f"{name} in it has dtype {view.get_dtype()}, which NumPy does not have")
-            headers[name] = Header(tuple(view.get_shape()), np.dtype(_SAFETENSORS_DTYPES[view.get_dtype()]))
-        yield Tensors(headers, file.get_tensor)
-
-
-def _check_safetensors_header(path: Path) -> None:
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > MAX_HEADER:
-        raise ValueError(f"it claims a header of {length} bytes, more than any network needs")
-
-
-def _write_safetensors(file: BinaryIO, arrays: Tensors) -> None:
-    # The library's own writer wants all tensors in memory at once. The format is the length of a
-    # JSON header, the header, then the data: https://github.com/huggingface/safetensors#format
-    entries: dict[str, Any] = {}
-    end = 0
-    for name, (shape, dtype) in arrays.headers.items():
-        kind = _SAFETENSORS_NAMES.get(dtype.newbyteorder("<"))
-        if kind is None:
-            raise ValueError(f"safetensors files have no dtype {dtype}, which {name} has")
-        start, end = end, end + prod(shape) * dtype.itemsize
-        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": (start, end)}
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the data is aligned
-    file.write(struct.pack("<Q", len(header)) + header)
-    for name in arrays:
-        array = arrays[name]
-        file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+def _read_shards(path: Path) -> Iterator[Tensors]:
+    """The tensors of all files that an index names, as Hugging Face's `model.safetensors.index.json` does."""
+    if path.stat().st_size > MAX_INDEX:
+        raise ValueError(f"it has {path.stat().st_size} bytes, more than any network's index needs")
+    try:
+        index = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise ValueError("it is no index of shards: there is no weight_map in it")
+    with contextlib.ExitStack() as stack:
+        shards: dict[str, Tensors] = {}
+        for shard in dict.fromkeys(places.values()):
+            # A stranger's index is not to open what lies elsewhere.
+            if Path(shard).name != shard or "\\" in shard or Path(shard).suffix not in (".safetensors", ".bin"):
+                raise ValueError(f"its shard {shard!r} is no .safetensors or .bin file beside it")
+            shards[shard] = stack.enter_context(open_file(path.with_name(shard)))
+        missing = [name for name, shard in places.items() if name not in shards[shard]]
+        if missing:
+            raise ValueError(f"{missing[0]} is not in its shard {places[missing[0]]}, which is another one's")
+        headers = {name: shards[shard].headers[name] for name, shard in places.items()}
+        yield Tensors(headers, lambda name: shards[places[name]][name])
 
 
 @contextlib.contextmanager
@@ -170,7 +159,8 @@ def _read_npz(path: Path) -> Iterator[Tensors]:
         headers = {}
         for name, info in members.items():
             with archive.open(info) as file:
-                headers[name] = read_npy_header(file, info.file_size, name)[0]
+                shape, dtype = read_npy_header(file, info.file_size, name)[0]
+                headers[name] = Header(shape, np.dtype("f4") if dtype.kind == "V" else dtype)
 
         def read(name: str) -> np.ndarray:
             with archive.open(members[name]) as file:
@@ -204,22 +194,21 @@ def _params_in(file: BinaryIO) -> Tensors:
     return Tensors(headers, lambda name: mxnet_params.read_array(file, index[name]))
 
 
-@contextlib.contextmanager
-def _read_pth(path: Path) -> Iterator[Tensors]:
-    yield torch_pickle.read(path)
-
-
 _READERS: dict[str, Callable[[Any], Any]] = {
-    ".safetensors": _read_safetensors,
+    ".safetensors": safetensors_file.read,
     ".npz": _read_npz,
-    ".pth": _read_pth,
-    ".pt": _read_pth,
+    ".pth": torch_pickle.read,
+    ".pt": torch_pickle.read,
+    ".ckpt": torch_pickle.read,
+    ".bin": torch_pickle.read,
+    ".tar": torch_pickle.read,
+    ".json": _read_shards,
     ".params": _read_params,
     ".zip": _read_zip,
 }
 
 _WRITERS: dict[str, Callable[[BinaryIO, Tensors], None]] = {
-    ".safetensors": _write_safetensors,
+    ".safetensors": safetensors_file.write,
     ".npz": _write_npz,
     ".pth": torch_pickle.write,
     ".pt": torch_pickle.write,

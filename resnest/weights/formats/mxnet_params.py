@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from resnest.weights.formats.tensors import CHUNK, read_into
+from resnest.weights.formats.tensors import read_bfloat16, read_into
 
 LIST_MAGIC = 0x112
 VERSION_1, VERSION_2, VERSION_3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -106,20 +106,10 @@ def read_array(file: BinaryIO, entry: Entry) -> np.ndarray:
     file.seek(entry.offset)
     array = np.empty(entry.shape, entry.dtype)
     if entry.flag == BFLOAT16:
-        _read_bfloat16(file, array)
+        read_bfloat16(file, array)
     else:
         read_into(file, array)
     return array
-
-
-def _read_bfloat16(file: BinaryIO, array: np.ndarray) -> None:
-    halves = array.reshape(-1).view("<u2")
-    halves[::2] = 0  # the lower half of each number
-    for start in range(0, halves.size, CHUNK):
-        upper = halves[start + 1 : start + CHUNK : 2]
-        stored = np.empty(upper.size, "<u2")
-        read_into(file, stored)
-        upper[:] = stored
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:

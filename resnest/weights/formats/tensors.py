@@ -32,12 +32,20 @@ class Tensors(Mapping[str, np.ndarray]):
         """The same view of arrays that are in memory already."""
         if isinstance(arrays, cls):
             return arrays
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} is a {type(array).__name__}, where weights are NumPy arrays")
         headers = {name: Header(array.shape, array.dtype) for name, array in arrays.items()}
         return cls(headers, arrays.__getitem__)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: header.shape for name, header in self.headers.items()}
+
+    def plain(self) -> Tensors:
+        """These arrays as every framework takes them: in the machine's own byte order, bfloat16 as float32."""
+        headers = {name: Header(shape, plain_dtype(dtype)) for name, (shape, dtype) in self.headers.items()}
+        return Tensors(headers, lambda name: plain(self._read(name)))
 
     def renamed(self, names: Mapping[str, str]) -> Tensors:
         """Some of these arrays under other names: `names` is new name -> old, in the order wanted."""
@@ -66,6 +74,17 @@ class Tensors(Mapping[str, np.ndarray]):
         return len(self.headers)
 
 
+def plain_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype in the machine's own byte order; float32 for the bfloat16 of ml_dtypes, which few libraries know."""
+    return np.dtype("f4") if dtype.name == "bfloat16" else dtype.newbyteorder("=")
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The array in its `plain_dtype`, which loses no digit."""
+    array = np.asarray(array)
+    return array.astype(plain_dtype(array.dtype), copy=False)
+
+
 def read_into(file: IO[bytes], array: np.ndarray) -> None:
     """Fill the C-contiguous `array` with the bytes that come next; ValueError where the file ends before."""
     if not array.nbytes:
@@ -77,6 +96,25 @@ def read_into(file: IO[bytes], array: np.ndarray) -> None:
         if not count:
             raise ValueError("it was cut off while it was read")
         view = view[count:]
+
+
+def read_bfloat16(file: IO[bytes], array: np.ndarray, order: str = "<") -> None:
+    """Fill the C-contiguous float32 `array` with the bfloat16 numbers that come next.
+
+    NumPy has no bfloat16, which is the upper half of a float32: no digit is lost.
+    """
+    numbers = array.reshape(-1).view("u4")
+    for start in range(0, numbers.size, CHUNK // 4):
+        part = numbers[start : start + CHUNK // 4]
+        upper = np.empty(part.size, f"{order}u2")
+        read_into(file, upper)
+        part[:] = upper
+        part <<= 16
+
+
+def printable(text: str) -> str:
+    """The text of a stranger for a message: what a terminal would obey is written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def check_claim(claimed: int, size: int) -> None:

@@ -1,55 +1,71 @@
-"""PyTorch's `.pth` files, one tensor at a time. Only this module of `resnest.weights` needs PyTorch."""
+"""PyTorch's files (`.pth`, `.pt`, `.ckpt`, `.bin`, `.pth.tar`), one tensor at a time; only to write them takes PyTorch.
+
+A file is a zip of a pickle and the memory of its tensors, or before PyTorch 1.6 a row of pickles with that memory
+behind them: https://github.com/pytorch/pytorch/blob/v2.7.0/torch/serialization.py
+"""
 
 from __future__ import annotations
 
-import pickle
+import contextlib
+import logging
+import os
+import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from resnest.weights.formats.tensors import Header, Tensors, check_claim
+from resnest.weights.formats import trainers
+from resnest.weights.formats.archive import open_archive
+from resnest.weights.formats.pickles import Inert, Reader
+from resnest.weights.formats.tensors import Tensors, check_claim, printable
+from resnest.weights.formats.torch_tensors import (
+    BUILD,
+    Memory,
+    StoredTensor,
+    header,
+    is_known,
+    read_tensor,
+    storage_of,
+)
 
-WINDOW = 64 << 20
-"""So many bytes are read through one memory map before it is given back and made anew."""
+logger = logging.getLogger(__name__)
+
+MOST_NAMED = 8
+"""So many of the things that were not built are named."""
+
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model")
-"""Where trainers put the state dict; the averaged weights come first, because they are those that were evaluated."""
+@contextlib.contextmanager
+def read(path: Path, which: str | None = None) -> Iterator[Tensors]:
+    """The tensors of the file at `path`; `which` of them as `resnest.weights.formats.trainers` says.
 
-MOST_WRAPPERS = 4
-
-
-def read(path: Path) -> Tensors:
-    """The tensors of the file at `path`.
-
-    No code in the file is run. Raises ValueError where the file needs that or holds no
-    tensors, and ImportError without PyTorch.
+    Nothing in the file is run: what it holds beside tensors, numbers and texts stays closed, and a warning names it.
+    Raises ValueError where the file is broken, claims more than it has, or holds no tensors.
     """
-    torch = _torch(path)
-    state = _load(path)
-    touched = 0
-
-    def as_numpy(tensor: Any) -> np.ndarray:
-        # NumPy has neither bfloat16 nor 8-bit floats.
-        has = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
-        return (tensor if has else tensor.float()).detach().numpy()
-
-    def read_tensor(name: str) -> np.ndarray:
-        nonlocal state, touched
-        if touched > WINDOW:
-            state, touched = _load(path), 0
-        touched += state[name].nbytes
-        return as_numpy(state[name]).copy()
-
-    headers = {name: Header(tuple(tensor.shape), as_numpy(tensor.new_empty(0)).dtype) for name, tensor in state.items()}
-    # Many tensors, and all elements of one, may be the same few bytes of the file.
-    check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), path.stat().st_size)
-    return Tensors(headers, read_tensor)
+    with open(path, "rb") as file, contextlib.ExitStack() as stack:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(4) == b"PK\x03\x04":
+            content, memory, unknown = _read_zip(stack.enter_context(open_archive(file)), file, size)
+        else:
+            content, memory, unknown = _read_row(file, size)
+        state, left, note = trainers.choose(content, which)
+        _check_state(state)
+        if left is not None:
+            state = {name: state[name] for name in trainers.select(state, left)}
+        headers = {name: header(printable(name), tensor, memory) for name, tensor in state.items()}
+        # Many tensors, and all elements of one, may be the same few bytes of the file.
+        check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), size)
+        if unknown:
+            _warn_of(path, list(unknown))
+        if note:
+            logger.warning("%s: %s", path, note)
+        yield Tensors(headers, lambda name: read_tensor(state[name], memory))
 
 
 def write(file: BinaryIO, arrays: Tensors) -> None:
@@ -59,7 +75,12 @@ def write(file: BinaryIO, arrays: Tensors) -> None:
     every other format takes that of one tensor.
     """
     torch = _torch(file.name)
-    state = {name: torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))) for name in arrays}
+    state = {}
+    for name in arrays:
+        try:
+            state[name] = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
+        except TypeError:
+            raise ValueError(f"PyTorch has no dtype {arrays.headers[name].dtype}, which {name} has") from None
     try:
         torch.save(state, file)
     except RuntimeError as error:  # its writer complains of positions where the disk is full
@@ -68,44 +89,154 @@ def write(file: BinaryIO, arrays: Tensors) -> None:
         raise
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    torch = _torch(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+def _read_zip(archive: zipfile.ZipFile, file: BinaryIO, size: int) -> tuple[Any, Memory, Mapping[str, None]]:
+    members = {member.filename: member for member in archive.infolist()}
+    pickles = [name for name in members if name.rpartition("/")[2] == "data.pkl" and name.count("/") <= 1]
+    if len(pickles) != 1:
+        raise ValueError("it is a zip file, but none that PyTorch wrote: there is no data.pkl in it")
+    root = pickles[0].removesuffix("data.pkl")
+    if f"{root}constants.pkl" in members:
         raise ValueError(
-            "it holds more than tensors, and reading that could run code in it: load it where you trust it and"
-            f" save its state dict alone ({_first_line(error)})"
-        ) from None
-    except Exception as error:  # a damaged file can raise anything
-        raise ValueError(f"it cannot be read as a PyTorch file: {_first_line(error)}") from None
-    state = _unwrap(content)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
-        for name, tensor in state.items()
+            "it is a program in TorchScript, not a state dict: open it with torch.jit.load where you trust it, and save"
+            " its state_dict()"
+        )
+    for info in members.values():
+        if not info.CRC:  # PyTorch can be told to leave it out (torch.serialization.set_crc32_options)
+            del info.CRC
+    order: Literal["<", ">"] = "<"
+    if f"{root}byteorder" in members:
+        with archive.open(members[f"{root}byteorder"]) as member:
+            order = ">" if member.read(8) == b"big" else "<"
+    storages = {name.removeprefix(f"{root}data/"): member for name, member in members.items() if name.startswith(root)}
+    with archive.open(members[pickles[0]]) as source:
+        reader = _reader(source, size)
+        content = reader.read()
+    return content, _Zip(archive, file, storages, order), reader.unknown
+
+
+def _read_row(file: BinaryIO, size: int) -> tuple[Any, Memory, Mapping[str, None]]:
+    """What a file holds that was written before PyTorch 1.6, or as it was then."""
+    file.seek(257)
+    if file.read(5) == b"ustar":
+        raise ValueError(
+            "it is a tar archive, which PyTorch wrote before 0.2: save it anew with a later one, or unpack it"
+        )
+    file.seek(0)
+    reader = _reader(file, size)
+    try:
+        magic = reader.read()
+    except ValueError:
+        magic = None
+    if magic != _MAGIC:
+        raise ValueError("it is no file that PyTorch wrote, or it is cut off")
+    if reader.read() != _PROTOCOL:
+        raise ValueError("it is of a kind that only PyTorch before 0.2 wrote")
+    system = reader.read()
+    order: Literal["<", ">"] = ">" if isinstance(system, Mapping) and system.get("little_endian") is False else "<"
+    lengths: dict[str, int] = {}
+    reader.load = lambda saved: storage_of(saved, lengths)
+    content = reader.read()
+    keys = reader.read()
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys if isinstance(keys, list) else []:
+        head = file.read(8)
+        if not isinstance(key, str) or key not in lengths or len(head) < 8:
+            raise ValueError("its list of storages does not fit what follows, or it is cut off")
+        start, end = file.tell(), file.tell() + lengths[key]
+        if end > size:
+            raise ValueError(f"it is cut off: storage {printable(key)} in it should end at byte {end} of {size}")
+        places[key] = start, lengths[key]
+        file.seek(end)
+    return content, _Row(file, places, order), reader.unknown
+
+
+class _Zip:
+    """Storages that are files in a zip."""
+
+    def __init__(
+        self, archive: zipfile.ZipFile, file: BinaryIO, members: Mapping[str, zipfile.ZipInfo], order: Literal["<", ">"]
     ):
-        raise ValueError(f"it holds a {type(state).__name__} that is no state dict (a dict of dense tensors by name)")
-    return state
+        self.archive, self.file, self.members, self.order = archive, file, members, order
+
+    def size(self, key: str) -> int:
+        if key not in self.members:
+            raise ValueError(f"its storage {printable(key)} is not there")
+        return self.members[key].file_size
+
+    @contextlib.contextmanager
+    def open(self, key: str, start: int, count: int) -> Iterator[Any]:
+        member = self.members[key]
+        if count == member.file_size or member.compress_type != zipfile.ZIP_STORED:
+            with self.archive.open(member) as file:  # which checks the sum
+                if start:
+                    file.seek(start)
+                yield file
+        else:  # many tensors may lie in one storage: none is to read all that is before it
+            self.file.seek(member.header_offset + 26)
+            names = struct.unpack("<HH", self.file.read(4).ljust(4))
+            self.file.seek(member.header_offset + 30 + sum(names) + start)
+            yield self.file
 
 
-def _unwrap(content: Any) -> Any:
-    """The state dict in a checkpoint that holds more beside it."""
-    for _ in range(MOST_WRAPPERS):
-        inner = [content.get(key) for key in WRAPPERS] if isinstance(content, Mapping) else []
-        inner = [state for state in inner if isinstance(state, Mapping)]
-        if not inner:
-            break
-        content = inner[0]
-    return content
+class _Row:
+    """Storages that follow one another in a file."""
+
+    def __init__(self, file: BinaryIO, places: Mapping[str, tuple[int, int]], order: Literal["<", ">"]):
+        self.file, self.places, self.order = file, places, order
+
+    def size(self, key: str) -> int:
+        if key not in self.places:
+            raise ValueError(f"its storage {printable(key)} is not there")
+        return self.places[key][1]
+
+    @contextlib.contextmanager
+    def open(self, key: str, start: int, count: int) -> Iterator[Any]:
+        self.file.seek(self.places[key][0] + start)
+        yield self.file
+
+
+def _reader(file: Any, size: int) -> Reader:
+    """A reader that takes no more memory than the file's size allows."""
+    spent = 0
+
+    def spend(more: int) -> None:
+        nonlocal spent
+        spent += more
+        check_claim(spent, size)
+
+    return Reader(file, BUILD, is_known, lambda saved: storage_of(saved, {}), spend)
+
+
+def _check_state(state: Any) -> None:
+    """Raise ValueError for what is no dict of dense tensors by name."""
+    kind = "dict" if isinstance(state, Mapping) else state.name if isinstance(state, Inert) else type(state).__name__
+    if isinstance(state, Mapping):
+        odd = next((name for name, value in state.items() if not isinstance(value, StoredTensor)), None)
+        if state and odd is None:
+            return
+        if odd is not None:
+            kind += f" whose {printable(odd[:100])} is a {_kind_of(state[odd])},"
+        inner = [printable(name[:100]) for name, value in state.items() if trainers.is_state(value)]
+        if inner:
+            kind += f' with dicts in it (which="{inner[0]}" takes one; there are {", ".join(inner[:MOST_NAMED])}),'
+    raise ValueError(f"it holds a {printable(kind)} that is no state dict (a dict of dense tensors by name)")
+
+
+def _kind_of(value: Any) -> str:
+    return printable(value.name) if isinstance(value, Inert) else type(value).__name__
+
+
+def _warn_of(path: Path, unknown: list[str]) -> None:
+    named = ", ".join(printable(name) for name in unknown[:MOST_NAMED])
+    more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
+    logger.warning("%s: read its tensors alone; what it says of %s%s was left closed", path, named, more)
 
 
 def _torch(path: object) -> ModuleType:
     try:
         import torch
     except ModuleNotFoundError:
-        raise ImportError(f"{path}: files of this format need PyTorch: pip install 'resnest[torch]'") from None
+        raise ImportError(
+            f"{path}: to write files of this format takes PyTorch: pip install 'resnest[torch]'"
+        ) from None
     return torch
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -16,8 +16,11 @@ import numpy as np
 
 from resnest.weights.names.patterns import Rows, rename
 
-NOT_WEIGHTS = ("num_batches_tracked",)
-"""Tensors that checkpoints hold and no network needs: PyTorch's counter of training steps."""
+NOT_WEIGHTS = ("num_batches_tracked", "n_averaged", "steps")
+"""Tensors that checkpoints hold and no network needs: PyTorch's and mmengine's counters of training steps."""
+
+WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""What a module is called inside the wrappers of torch.compile, DataParallel and its like, FSDP and checkpoints."""
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -137,7 +140,7 @@ class Dialect:
         found = self._prefixes_in(names)
         if len(found) > 1:
             shown = " and ".join(repr(prefix) for prefix in sorted(found)[:2])
-            raise ValueError(f"it holds more than one network, behind the prefixes {shown}: keep only one")
+            raise ValueError(f"it holds more than one network, behind the prefixes {shown}: say which of them")
         before = found.pop() if found else ""
         return before + self.prefix if self.signs[0].startswith(self.prefix) else before
 
@@ -151,6 +154,16 @@ class Dialect:
 def get(dialects: Iterable[Dialect], aliases: Mapping[str, str], name: str) -> Dialect | None:
     """The first of the `dialects` called `name`, or as the `aliases` say; None where there is none."""
     return next((dialect for dialect in dialects if dialect.name == aliases.get(name, name)), None)
+
+
+def unwrap(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wrappers put around modules, at whatever depth -> the names as they are.
+
+    Where two names would become one, all stay as they are.
+    """
+    names = list(names)
+    plain = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    return plain if len(plain) == len(names) else {name: name for name in names}
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from resnest.specs.networks import Network
+from resnest.weights.formats.tensors import plain
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition import backbone, detection, segmentation
 from resnest.weights.recognition.check import Shapes
@@ -72,9 +73,9 @@ def fit(weights: Mapping[str, np.ndarray], spec: Network, built: Shapes) -> dict
     """The canonical `weights` that a network of this `spec`, whose tensors have the shapes `built`, is loaded with.
 
     Raises ValueError, listing them, for tensors that are unknown, missing or misshaped, and for
-    weights of another task.
+    weights of another task. What comes out is in the machine's byte order, and bfloat16 is float32.
     """
-    return task_of(spec).fit(weights, spec, built)
+    return {name: plain(array) for name, array in task_of(spec).fit(weights, spec, built).items()}
 
 
 def own_names(spec: Network, dialect: str, built: Collection[str]) -> dict[str, str]:

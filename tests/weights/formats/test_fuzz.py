@@ -1,5 +1,6 @@
 """Thousands of broken weight files: each is read or refused in a sentence, fast, in little memory and in place."""
 
+import argparse
 import io
 import json
 import random
@@ -12,9 +13,10 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 from resnest import weights
-from resnest.weights.formats import archive, files, mxnet_params
+from resnest.weights.formats import archive, files, mxnet_params, safetensors_file
 from resnest.weights.formats.tensors import ALLOWANCE
 
 MUTANTS = 7_000
@@ -119,7 +121,45 @@ def mutate(content, chance):
     return bytes(content)
 
 
-KINDS = {".params": as_params, ".zip": as_zip, ".safetensors": as_safetensors, ".npz": as_npz}
+def as_pth(chance):
+    file = io.BytesIO()
+    state = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}
+    state = chance.choice([state, {"state_dict": state, "args": argparse.Namespace(lr=0.1), "epoch": 3}])
+    torch.save(state, file, _use_new_zipfile_serialization=False, pickle_protocol=chance.choice([2, 4]))
+    return file.getvalue()
+
+
+def as_zipped_pth(chance):
+    """A zip like PyTorch's whose pickle is a mutant, or one that is not sound itself."""
+    content = chance.choice(PICKLES)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a/data.pkl", mutate(content, chance) if chance.random() < 0.9 else content)
+        for number, array in enumerate(ARRAYS.values()):
+            made.writestr(f"a/data/{number}", array.tobytes())
+    return file.getvalue() if chance.random() < 0.9 else mutate(file.getvalue(), chance)
+
+
+def pickles_of_pytorch():
+    state = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}
+    for protocol in (2, 4):
+        for content in (state, {"state_dict": state, "args": argparse.Namespace(lr=0.1), "epoch": 3}):
+            file = io.BytesIO()
+            torch.save(content, file, pickle_protocol=protocol)
+            with zipfile.ZipFile(file) as archive:
+                yield archive.read("archive/data.pkl")
+
+
+PICKLES = list(pickles_of_pytorch())
+
+KINDS = {
+    ".pth": as_zipped_pth,
+    ".pt": as_pth,
+    ".params": as_params,
+    ".zip": as_zip,
+    ".safetensors": as_safetensors,
+    ".npz": as_npz,
+}
 
 
 def read_all(source):
@@ -216,4 +256,4 @@ def test_a_header_of_nested_brackets_stops_nothing(tmp_path):
         (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
         with pytest.raises(ValueError, match=r"a\.safetensors"):
             read_all(tmp_path / "a.safetensors")
-    assert archive.MAX_DIRECTORY < files.MAX_HEADER < ALLOWANCE
+    assert archive.MAX_DIRECTORY < safetensors_file.MAX_HEADER < ALLOWANCE
