@@ -21,6 +21,7 @@ ONE_ALONE = {
     "networks/detection/__init__.py": "the same",
     "networks/detection/heads.py": "the same",
     "networks/detection/network.py": "the same",
+    "networks/detection/training.py": "the same",
     "deploy.OptimizedModel": "what AOTInductor compiles checks no shape by itself; MXNet's graph does, and takes any",
     "deploy.keep_freed_memory": "MXNet keeps memory by itself",
     "layers.basic.AvgPool2d": "torch.export asks for more than its own layer gives, with sizes left open",

@@ -51,6 +51,19 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
 
 
+def crop_polygons(polygons: Sequence[Sequence[float]], box: Sequence[float], size: int) -> np.ndarray:
+    """An object's polygons (x y x y ...), cut out by a box and stretched: (size, size), true in one of them.
+
+    As mmdetection makes the targets of masks: drawn after they were stretched, by pycocotools.
+    """
+    x1, y1, x2, y2 = box
+    origin = np.array([x1, y1])
+    factor = size / np.array([max(x2 - x1, 1), max(y2 - y1, 1)])
+    stretched = [((np.reshape(points, (-1, 2)) - origin) * factor).ravel().tolist() for points in polygons]
+    tool = import_pycocotools()
+    return tool.decode(tool.merge(tool.frPyObjects(stretched, size, size))).astype(bool)
+
+
 def import_pycocotools() -> Any:
     """`pycocotools.mask`; ImportError, saying what to install, without it."""
     try:

@@ -18,6 +18,7 @@ from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, norm_of, reset
 from resnest.torch.layers.regions import align, decode, joined, operators, paste, suppress
 from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
+from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
 from resnest.weights import load
@@ -90,7 +91,8 @@ class Detector(nn.Module):
 
     That is a dict of `boxes` (n, 4), x1 y1 x2 y2 in pixels, `scores` (n,), best first, `labels` (n,), from 0, and of
     a family with masks `masks` (n, H, W), true where the object is. `norm_layer` builds a norm from a
-    number of channels. Raises ImportError without torchvision.
+    number of channels. In training mode it takes what is truly in the images, and gives losses. Raises ImportError
+    without torchvision.
     """
 
     def __init__(self, spec: DetectionSpec, *, norm_layer: NormLayer = BatchNorm):
@@ -103,6 +105,21 @@ class Detector(nn.Module):
         self.rpn_head = RPNHead(spec)
         self.roi_head = RoIHead(spec, norm_layer)
         self.draw_weights()
+        for part in self.frozen():
+            part.requires_grad_(False)
+
+    def frozen(self) -> list[nn.Module]:
+        """The parts of the backbone that do not learn: the stem, and as many stages as the spec freezes."""
+        stages = self.spec.frozen_stages
+        parts = ["conv1", "bn1", *(f"layer{stage}" for stage in range(1, stages + 1))] if stages else []
+        return [self.backbone.get_submodule(part) for part in parts]
+
+    def train(self, mode: bool = True) -> Detector:
+        """Go into training mode, but for what is frozen."""
+        super().train(mode)
+        for part in self.frozen():
+            part.eval()
+        return self
 
     def init_weights(self) -> None:
         """Draw all weights and statistics anew, after `to_empty` too."""
@@ -126,14 +143,27 @@ class Detector(nn.Module):
         """The pyramid's maps, at strides 4, 8, 16, 32 and 64."""
         return self.neck(self.backbone(x))
 
-    def forward(self, x: Tensor, sizes: Sequence[Sequence[int]] | None = None) -> list[Detections]:
+    def forward(
+        self, x: Tensor, sizes: Sequence[Sequence[int]] | None = None, truths: Sequence[Truth] | None = None
+    ) -> Any:
         """What is found in each image of a batch; `sizes` are their heights and widths without padding.
 
-        Raises ValueError where `sizes` are not the batch's, and for an image of which the network makes
-        numbers that are not finite.
+        In training mode, with what is truly in each image (`truths`, of `boxes`, `labels` and `masks`), the losses:
+        a dict, whose sum is what training makes small. Raises ValueError where `sizes` or `truths` are not the
+        batch's, and for an image of which the network makes numbers that are not finite.
         """
-        maps = self.forward_pyramid(x)
-        return self.detect(maps, checked_sizes(x, sizes))
+        shape = checked_sizes(x, sizes)
+        if self.training:
+            return self.losses(self.forward_pyramid(x), shape, checked_truths(self.spec, x, truths))
+        return self.detect(self.forward_pyramid(x), shape)
+
+    def losses(self, maps: Sequence[Tensor], sizes: Tensor, truths: Sequence[Truth]) -> Losses:
+        """The losses of the RPN and of every stage, under mmdetection's names, each with its weight."""
+        logits, deltas = self.rpn_head(maps)
+        losses = rpn_losses(self.spec, logits, deltas, sizes, truths)
+        with torch.no_grad():
+            found = self.rpn_head.propose(logits, deltas, sizes, self.spec.train_proposals)
+        return losses | region_losses(self.roi_head, maps, [boxes for boxes, _ in found], sizes, truths)
 
     def detect(
         self,
