@@ -43,6 +43,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB in [0, 1], as published."""
 
+DILATED_POOLING = ("authors", "openmmlab", "detectron2")
+"""Whose way of dilating a stage there is."""
+
 BICUBIC_FROM = 320
 """The size from which the authors' Gluon scripts crop before they resize, and resize bicubically."""
 
@@ -54,7 +57,8 @@ class ResNeStSpec:
     `name` is the variant the spec started from; `output_stride` is the input's size over the
     last feature map's (32, or 16 and 8 where late stages are dilated instead of strided);
     `dilated_pooling` says whether a dilated stage keeps the 3x3 pooling of a strided one
-    ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do);
+    ("authors") or has none ("openmmlab", as OpenMMLab's and sssegmentation's networks do; "detectron2", as in
+    the authors' fork of it, where its first block has the stage's whole dilation too);
     `deploy` says that every batch norm is folded into the convolution before it (`resnest.weights.fold`);
     `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
     at which the variant was published; `norm_eps` is what every batch norm adds to the variance and
@@ -94,8 +98,8 @@ class ResNeStSpec:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be True or False")
         if self.output_stride not in _STAGE_STRIDES:
             raise ValueError(f"output_stride={self.output_stride!r} must be 32, 16 or 8")
-        if self.dilated_pooling not in ("authors", "openmmlab"):
-            raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be 'authors' or 'openmmlab'")
+        if self.dilated_pooling not in DILATED_POOLING:
+            raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be one of {', '.join(DILATED_POOLING)}")
         if self.num_classes != 0:
             check_positive("num_classes", self.num_classes)
         check_norms(self.norm_eps, self.norm_momentum)
@@ -162,7 +166,7 @@ class ResNeStSpec:
                     in_channels,
                     stride=stride if first else 1,
                     # The first block still sees its input at the previous stage's dilation.
-                    dilation=max(dilation // 2, 1) if first else dilation,
+                    dilation=max(dilation // 2, 1) if first and self.dilated_pooling != "detectron2" else dilation,
                 )
                 in_channels = planes * EXPANSION
 

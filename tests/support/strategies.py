@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 
 from resnest import ResNeStSpec
+from resnest.specs.resnest import DILATED_POOLING
 
 
 @st.composite
@@ -23,7 +24,7 @@ def specs(draw: st.DrawFn) -> ResNeStSpec:
         avd=draw(st.booleans()),
         avd_first=draw(st.booleans()),
         output_stride=draw(st.sampled_from([32, 16, 8])),
-        dilated_pooling=draw(st.sampled_from(["authors", "openmmlab"])),
+        dilated_pooling=draw(st.sampled_from(DILATED_POOLING)),
         in_channels=draw(st.integers(1, 4)),
         num_classes=draw(st.integers(0, 7)),
     )
