@@ -93,8 +93,11 @@ class ResNeSt(ResNeStFeatures, Backbone):
 
     def frozen(self) -> list[nn.Module]:
         """The parts that do not learn."""
-        parts = [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
-        return [module for part in parts[: self.freeze_at] for module in part]
+        parts = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
+        return [self.get_submodule(part) for part in parts[: self.freeze_at and self.freeze_at + 1]]
+
+    def rebuilt(self, spec: ResNeStSpec) -> ResNeSt:
+        return type(self)(spec, out_features=self.out_features, freeze_at=self.freeze_at)
 
     def train(self, mode: bool = True) -> ResNeSt:
         """Go into training mode, but for what is frozen."""

@@ -176,7 +176,11 @@ def test_the_backbone_is_the_librarys_own(door):
     x = torch.from_numpy(make_input((1, 3, 64, 64)))
     ours = create_model("resnest50", weights=draw_weights(get_spec("resnest50", num_classes=0)), features_only=True)
     with torch.no_grad():
-        assert torch.equal(model(x)["res4"], ours.eval()(x)[2])
+        found = model(x)
+        assert torch.equal(found["res4"], ours.eval()(x)[2])
+        folded = model.deploy()
+        assert relative(folded(x)["stem"].numpy(), found["stem"].numpy()) < 1e-5
+        assert len(folded.frozen()) == len(model.frozen()) == 3
 
 
 def test_without_detectron2_it_is_one_sentence():
