@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from resnest.backends.registry import Predict
 from resnest.data.folders import ImageFolder
+from resnest.data.imagenet import imagenet_classes
 from resnest.data.loading import ahead
 from resnest.data.photos import prepare
 from resnest.data.samples import Source, open_split
@@ -46,7 +46,7 @@ def open_evaluation(root: Path, num_classes: int) -> Source:
     if (root / "val.rec").exists() and not (root / "val").is_dir():
         return open_split(root, "val")
     own = ImageFolder(folder).classes
-    imagenet = (files("resnest") / "data" / "assets" / "imagenet.txt").read_text().split()
+    imagenet = imagenet_classes()
     if num_classes == len(imagenet) and set(own) <= set(imagenet):
         return ImageFolder(folder, imagenet)
     classes = ImageFolder(root / "train").classes if (root / "train").is_dir() else own
