@@ -1,4 +1,4 @@
-"""What training asks of a backend, in NumPy arrays; `resnest.NAME.training.trainer` answers it.
+"""What training asks of a backend, in NumPy arrays; `resnest.NAME.training`'s `trainer` and `loading` answer it.
 
 A backend whose row in the registry has no form that trains has none.
 """
@@ -6,7 +6,8 @@ A backend whose row in the registry has no form that trains has none.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -82,6 +83,9 @@ class Trainer(Protocol):
     def total(self, numbers: np.ndarray) -> np.ndarray:
         """The sum of every process's float64 `numbers`."""
 
+    def memory(self) -> int:
+        """Bytes that were in use at most: of the device's memory, on a CPU of the process's."""
+
 
 class Training(Protocol):
     """What is asked of the module `resnest.NAME.training.trainer`."""
@@ -95,6 +99,13 @@ class Training(Protocol):
         """The network with these canonical weights, ready for its first step."""
 
 
+class Loading(Protocol):
+    """What is asked of the module `resnest.NAME.training.loading`."""
+
+    def load(self, dataset: Any, keys: Iterable[Any], workers: int, device: str = "cpu") -> Iterator[Any]:
+        """`dataset[key]` for each of the `keys`, in their order, made ahead by `workers` of its DataLoader."""
+
+
 def trainers() -> list[str]:
     """The backends that train, the one that the others are compared with first."""
     return [name for name, row in registry.BACKENDS.items() if row.trained]
@@ -102,10 +113,28 @@ def trainers() -> list[str]:
 
 def load(name: str) -> Training:
     """How the backend called `name` trains; ValueError where it does not, ImportError without its framework."""
+    return cast(Training, _module(name, "trainer"))
+
+
+def loading(name: str) -> Loading:
+    """How the backend called `name` reads ahead; raises as `load` does."""
+    return cast(Loading, _module(name, "loading"))
+
+
+def _module(name: str, part: str) -> Any:
     row = registry.row(name)
     if not row.trained:
         raise ValueError(f"{row.title} does not train; {' and '.join(trainers())} do")
-    return cast(Training, importlib.import_module(f"{row.package}.training.trainer"))
+    return importlib.import_module(f"{row.package}.training.{part}")
+
+
+def process_memory() -> int:
+    """Bytes that this process has had in use at most; 0 where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def smoothed(labels: np.ndarray, classes: int, smoothing: float = 0.0, dtype: Any = np.float32) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnest.backends.training import Batch, Setup, Training, with_mean_statistics
+from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
 from resnest.gluon._mxnet import mx
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.networks.table import NETWORKS
@@ -94,6 +94,12 @@ class Trainer:
 
     def total(self, numbers: np.ndarray) -> np.ndarray:
         return self.processes.total(numbers)
+
+    def memory(self) -> int:
+        if self.device.device_type == "cpu":
+            return process_memory()
+        free, total = mx.context.gpu_memory_info(self.device.device_id)
+        return total - free
 
     def _network(self, averaged: bool) -> Any:
         # A hybridized network's backward pass writes running statistics, and MXNet's engine does not know: who reads

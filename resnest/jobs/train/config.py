@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resnest.backends.training import Setup
+from resnest.jobs.processes import own_device
 from resnest.specs.arguments import closest
 from resnest.specs.recipe import Augmentation, DropBlockRecipe, Recipe, get_recipe
 from resnest.specs.resnest import ResNeStSpec, get_spec
@@ -76,7 +77,7 @@ class Config:
         """How a backend is to train; `dropout` are the options that its network is built with."""
         run = self.run
         return Setup(
-            device=run.device,
+            device=own_device(run.device),
             dtype=run.dtype,
             channels_last=run.channels_last,
             compiled=run.compile,
@@ -119,14 +120,25 @@ def read_config(name: str, path: Path | None = None, words: Sequence[str] = (), 
     return Config(spec, get_recipe(name, run.recipe, **values), run)
 
 
-def changed(config: Config, words: Sequence[str]) -> Config:
-    """The same training with some of its keys changed, as a resumed one may be."""
-    values = _values(None, words)
-    for key in (*_names(ResNeStSpec), "recipe"):
-        if key in values:
-            raise ValueError(f"{key}={values[key]!r} makes another training of this: start it anew, in another output")
+FIXED = ("recipe", "seed", "dtype", "batch", "drop_last", "momentum", "ema_decay", "freeze_stages", "freeze_norm")
+"""What a resumed training cannot have otherwise: its steps or its state would not go on from those before."""
+
+
+def changed(config: Config, path: Path | None = None, words: Sequence[str] = ()) -> Config:
+    """The same training with some of its keys changed, as a resumed one may be; said again is not changed."""
+    values = _values(path, words)
+    for kind in (Run, Recipe, ResNeStSpec):
+        part = {Run: config.run, Recipe: config.recipe, ResNeStSpec: config.spec}[kind]
+        for key in _names(kind):
+            fixed = kind is ResNeStSpec or key in FIXED
+            if fixed and key in values and values[key] != getattr(part, key):
+                raise ValueError(
+                    f"{key}={values[key]!r} makes another training of this, which has {key}={getattr(part, key)!r}:"
+                    " leave it out, or start anew in another output"
+                )
     run = dataclasses.replace(config.run, **{key: values.pop(key) for key in _names(Run) if key in values})
-    return Config(config.spec, config.recipe.with_changes(**values), run)
+    recipe = {key: values[key] for key in _names(Recipe) if key in values}
+    return Config(config.spec, config.recipe.with_changes(**recipe), run)
 
 
 def _names(kind: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import numpy as np
 import resnest.weights
 from resnest.backends import training
 from resnest.backends.training import Batch, Trainer
+from resnest.data.batches import Batches
 from resnest.jobs.processes import process, processes
 from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
 from resnest.jobs.train.config import Config
@@ -24,7 +26,7 @@ from resnest.jobs.train.source import Source
 logger = logging.getLogger(__name__)
 
 
-class Diverged(RuntimeError):
+class Diverged(ValueError):
     """The loss is no number any more."""
 
 
@@ -64,22 +66,26 @@ class Training:
     listener: Listener = lambda _: None
     stopped: Callable[[], bool] = lambda: False
     progress: Progress = field(default_factory=Progress)
+    checkpoint: Checkpoint | None = None
+    """What to go on from, where it is read already."""
 
     def __post_init__(self) -> None:
         recipe, run = self.config.recipe, self.config.run
+        self.steps_per_epoch = recipe.steps_per_epoch(self.source.training)
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.keys = Batches(
+            self.source.training,
+            recipe.batch,
+            recipe.epochs,
+            run.seed,
+            recipe.drop_last,
+            process(),
+            processes(),
+            run.accumulate,
+        )
         parts = processes() * run.accumulate
-        if recipe.batch % parts:
-            raise ValueError(f"batch={recipe.batch} is not to be cut into {parts} parts (processes times accumulate)")
         if recipe.batch == parts:
             raise ValueError(f"batch={recipe.batch} in {parts} parts leaves one image each, which has no variance")
-        self.steps_per_epoch = recipe.steps_per_epoch(self.source.training)
-        left = 0 if recipe.drop_last else self.source.training % recipe.batch
-        if 0 < left < 2 * parts:
-            raise ValueError(
-                f"batch={recipe.batch} leaves a last batch of {left} images for {parts} parts (processes times"
-                " accumulate), and each needs two: give another batch, or drop_last=true"
-            )
-        self.steps = recipe.epochs * self.steps_per_epoch
         self.checkpoints = Checkpoints(self.output / "checkpoints")
 
     def open(self) -> Trainer:
@@ -90,7 +96,9 @@ class Training:
     def run(self, resume: bool = False) -> Row | None:
         """Train to the end, and give the last row; None where it was stopped, or there was nothing left to do.
 
-        Raises Diverged at the first loss that is no number, and OSError where the last checkpoint cannot be written.
+        The weights at the end are in `last.safetensors`, the best ones of all evaluations in `best.safetensors`: of
+        the moving average, where there is one. Raises Diverged at the first loss that is no number, and OSError where
+        the last checkpoint cannot be written.
         """
         trainer = self.open()
         if resume:
@@ -99,38 +107,50 @@ class Training:
         if process() == 0:
             self.output.mkdir(parents=True, exist_ok=True)
             log = Log(self.output, self.progress.step, self.config.run.tensorboard)
+            if self.source.names is not None:
+                (self.output / "classes.txt").write_text("".join(f"{name}\n" for name in self.source.names))
         try:
-            return self._steps(trainer, log)
+            row = self._steps(trainer, log)
+            if self.progress.step == self.steps:
+                self._write(trainer, "last")
+            return row
         finally:
             if log is not None:
                 log.close()
 
     def resume(self, trainer: Trainer) -> None:
         """Go on at the last checkpoint that is whole, if there is one."""
-        found = self.checkpoints.latest()
+        found, self.checkpoint = self.checkpoint or self.checkpoints.latest(), None
         if found is None:
             return
-        if found.facts["images"] != self.source.training:
-            raise ValueError(
-                f"the checkpoint was written in a training on {found.facts['images']} images, and here are"
-                f" {self.source.training}: give the same data, or start anew in another output"
-            )
+        for what, here in (("images", self.source.training), ("classes", self._names())):
+            if found.facts[what] != here:
+                raise ValueError(
+                    f"the checkpoint was written in a training on the {what} {found.facts[what]}, and here are {here}:"
+                    " give the same data, or start anew in another output"
+                )
         trainer.load_state(found.state)
         self.progress = Progress(**found.facts["progress"])
 
     def save(self, trainer: Trainer) -> None:
         state = trainer.state()  # every process has a part in it
         if process() == 0:
-            facts = {"backend": self.backend, "images": self.source.training, "config": self.config.facts()}
-            facts["progress"] = dataclasses.asdict(self.progress)
+            facts = {"backend": self.backend, "images": self.source.training, "classes": self._names()}
+            facts |= {"config": self.config.facts(), "progress": dataclasses.asdict(self.progress)}
             self.checkpoints.save(Checkpoint(self.progress.step, state, facts), self.progress.best_step)
+
+    def batches(self) -> Iterator[list[Batch]]:
+        """This process's parts of every step that is left."""
+        stream = self.source.batches(dataclasses.replace(self.keys, start=self.progress.step))
+        while parts := list(itertools.islice(stream, self.config.run.accumulate)):
+            yield parts
 
     def _steps(self, trainer: Trainer, log: Log | None) -> Row | None:
         recipe, run = self.config.recipe, self.config.run
         row = None
         pending: tuple[Row, Any] | None = None  # the device works while the loss before is read
         clock = _Clock(recipe.batch)
-        for batches in self._batches():
+        for batches in self.batches():
             step = self.progress.step
             rate = recipe.learning_rate(step, self.steps_per_epoch)
             if recipe.dropblock.prob:
@@ -199,25 +219,16 @@ class Training:
         judged = evaluate(trainer, self.source, self.config)
         if judged["top1"] > self.progress.best_top1:
             self.progress.best_top1, self.progress.best_step = judged["top1"], self.progress.step
-            weights = trainer.weights(averaged=True)
-            if process() == 0:
-                resnest.weights.save(weights, self.output / "best.safetensors")
+            self._write(trainer, "best")
         return judged
 
-    def _batches(self) -> Iterator[list[Batch]]:
-        """This process's parts of every step that is left."""
-        recipe, run = self.config.recipe, self.config.run
-        while self.progress.step < self.steps:
-            epoch, done = divmod(self.progress.step, self.steps_per_epoch)
-            order = self.source.order(epoch)
-            parts: list[np.ndarray] = []
-            for step in range(done, self.steps_per_epoch):
-                whole = order[step * recipe.batch : (step + 1) * recipe.batch]
-                own = np.array_split(whole, processes())[process()]
-                parts += np.array_split(own, run.accumulate)
-            stream = self.source.batches(epoch, parts)
-            for _ in range(done, self.steps_per_epoch):
-                yield [next(stream) for _ in range(run.accumulate)]
+    def _write(self, trainer: Trainer, name: str) -> None:
+        weights = trainer.weights(averaged=True)  # every process has a part in it
+        if process() == 0:
+            resnest.weights.save(weights, self.output / f"{name}.safetensors")
+
+    def _names(self) -> list[str] | None:
+        return None if self.source.names is None else list(self.source.names)
 
 
 def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, float]:
@@ -226,7 +237,7 @@ def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, floa
     size = max(config.recipe.batch // processes(), 1)
     sums = np.zeros(4)
     for images, labels in source.evaluated([own[start : start + size] for start in range(0, len(own), size)]):
-        logits = trainer.logits(images, averaged=True).astype(np.float64)
+        logits, labels = trainer.logits(images, averaged=True).astype(np.float64), np.asarray(labels)
         ranks = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(1)
         shifted = logits - logits.max(1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]

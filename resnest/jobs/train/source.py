@@ -1,41 +1,52 @@
-"""What a training draws its batches from, and in which order."""
+"""What a training draws its batches from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from resnest.backends.training import Batch, smoothed
+from resnest.data.augment import Augment
+from resnest.data.batches import Batches, Key, mixed
+from resnest.data.photos import prepare
+from resnest.data.samples import Samples, stacked
+from resnest.data.samples import Source as Images
+from resnest.specs.protocols import DEFAULT, Preparation, preparation
 from resnest.specs.recipe import Recipe
+
+Load = Callable[[Any, Iterable[Any]], Iterator[Any]]
+"""From a data set and its keys to what it has for each of them; a DataLoader's work."""
 
 
 class Source(Protocol):
     """Images with labels, for training and for evaluation.
 
-    A batch depends on the seed, the epoch and the numbers of its images alone, so that a training which is
+    A batch depends on the seed, the step and the numbers of its images alone, so that a training which is
     resumed, or shared between processes, sees the same.
     """
 
     classes: int
+    names: Sequence[str] | None
+    """What the classes are called, where that is known."""
     training: int
     """How many images there are to train on."""
     evaluation: int
     """How many there are to evaluate on; 0 for none."""
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The numbers of the training images, shuffled for `epoch`."""
+    def batches(self, keys: Batches) -> Iterator[Batch]:
+        """For each list of the `keys` those images, augmented and mixed, and their targets."""
 
-    def batches(self, epoch: int, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """For each of the `parts`, numbers of training images, those images, augmented and mixed, and their targets."""
-
-    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, np.ndarray]]:
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
         """For each of the `parts`, numbers of evaluation images, those images (N, C, H, W) and their labels (N,)."""
 
 
 class Arrays:
-    """Images (N, C, H, W) that are in memory, with labels (N,); neither augmented nor mixed."""
+    """Images (N, C, H, W) that are in memory, with labels (N,); mixed as the recipe says, and not augmented."""
+
+    names = None
 
     def __init__(
         self,
@@ -52,15 +63,101 @@ class Arrays:
         self.recipe = recipe
         self.seed = seed
 
-    def order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self.seed, epoch)).permutation(self.training)
-
-    def batches(self, epoch: int, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+    def batches(self, keys: Batches) -> Iterator[Batch]:
         images, labels = self.arrays
-        for part in parts:
-            yield images[part], smoothed(labels[part], self.classes, self.recipe.label_smoothing, images.dtype)
+        for step, part in numbered(keys):
+            numbers = [number for _, number in part]
+            yield _targeted(images[numbers], labels[numbers], self.classes, self.recipe, self.seed, step, part)
 
-    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, np.ndarray]]:
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
         images, labels = self.held_out
         for part in parts:
             yield images[part], labels[part]
+
+
+class Photos:
+    """Photos in files, read ahead and augmented by the workers of a DataLoader; see `resnest.data.samples.open_split`.
+
+    An image that cannot be read, or whose label is no class, ends the training with a ValueError that names it.
+    """
+
+    def __init__(
+        self, training: Images, evaluation: Images | None, classes: int, recipe: Recipe, seed: int, load: Load
+    ):
+        self.classes = classes
+        self.names: Sequence[str] | None = training.classes
+        self.training, self.evaluation = len(training), 0 if evaluation is None else len(evaluation)
+        samples = Samples(training, Augment(recipe.augmentation, recipe.size), seed)
+        self.learned = _Learned(samples, classes, recipe)
+        self.held_out = evaluation and _HeldOut(evaluation, classes, preparation(DEFAULT, recipe.eval_size, ""))
+        self.load = load
+
+    def batches(self, keys: Batches) -> Iterator[Batch]:
+        return _unless_broken(self.load(self.learned, numbered(keys)))
+
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+        return _unless_broken(self.load(self.held_out, (part.tolist() for part in parts)))
+
+
+def numbered(keys: Batches) -> Iterator[tuple[int, list[Key]]]:
+    """Each list of the `keys` with the number of its step."""
+    for number, part in enumerate(keys):
+        yield keys.start + number // keys.parts, part
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """A batch as a step takes it for each numbered list of keys, or the error in place of it.
+
+    The error is handed over, because one that is raised in a worker comes with the worker's traceback for a message.
+    """
+
+    samples: Samples
+    classes: int
+    recipe: Recipe
+
+    def __getitem__(self, key: tuple[int, list[Key]]) -> Batch | ValueError:
+        step, keys = key
+        try:
+            images, labels = stacked([self.samples[one] for one in keys])
+            _check_labels(labels, [index for _, index in keys], self.samples.source, self.classes)
+        except ValueError as error:
+            return error
+        return _targeted(images, labels, self.classes, self.recipe, self.samples.seed, step, keys)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Prepared images and their labels for each list of numbers, or the error in place of them."""
+
+    source: Images
+    classes: int
+    how: Preparation
+
+    def __getitem__(self, numbers: list[int]) -> tuple[np.ndarray, np.ndarray] | ValueError:
+        try:
+            photos, labels = zip(*[self.source[number] for number in numbers])
+            _check_labels(np.array(labels), numbers, self.source, self.classes)
+            return np.concatenate([prepare(photo, self.how) for photo in photos]), np.array(labels, np.int64)
+        except ValueError as error:
+            return error
+
+
+def _check_labels(labels: np.ndarray, numbers: Sequence[int], source: Images, classes: int) -> None:
+    for label, number in zip(labels, numbers):
+        if label >= classes:
+            raise ValueError(f"{source.name(number)} has the label {label}, and num_classes={classes}: give more")
+
+
+def _targeted(
+    images: np.ndarray, labels: np.ndarray, classes: int, recipe: Recipe, seed: int, step: int, keys: Sequence[Key]
+) -> Batch:
+    targets = smoothed(labels, classes, recipe.label_smoothing, images.dtype)
+    return mixed(images, targets, recipe.mixup_alpha(keys[0][0]), seed, step)
+
+
+def _unless_broken(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        if isinstance(batch, ValueError):
+            raise batch
+        yield batch

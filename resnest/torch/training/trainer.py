@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnest.backends.training import Batch, Setup, Training, with_mean_statistics
+from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.update import UpdateRule
 from resnest.torch.layers.dropblock import DropBlock
@@ -106,6 +106,9 @@ class Trainer:
 
     def total(self, numbers: np.ndarray) -> np.ndarray:
         return self.processes.total(numbers)
+
+    def memory(self) -> int:
+        return torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else process_memory()
 
     def _network(self, averaged: bool) -> Any:
         return self.average.network if averaged and self.average is not None else self.model

@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from resnest.cli import main
-from resnest.cli.commands.recipe import yaml_lines
+from resnest.cli.yaml import yaml_lines
 from resnest.specs.recipe import PRESETS, get_recipe
 
 

@@ -73,9 +73,11 @@ def test_facts_are_read_again_to_the_bit():
 
 def test_a_resumed_training_may_be_longer_but_no_other_network():
     config = read_config("resnest50", None, ["recipe=finetune", "epochs=2"])
-    assert changed(config, ["epochs=3", "workers=1"]).recipe.epochs == 3
-    with pytest.raises(ValueError, match="radix=4 makes another training of this"):
-        changed(config, ["radix=4"])
+    assert changed(config, None, ["epochs=3", "workers=1"]).recipe.epochs == 3
+    assert changed(config, None, ["recipe=finetune", "radix=2", "seed=0"]) == config
+    for word in ("radix=4", "seed=1", "batch=3", "ema_decay=0.9"):
+        with pytest.raises(ValueError, match=f"{word} makes another training of this, which has "):
+            changed(config, None, [word])
 
 
 def test_without_omegaconf_it_says_what_to_install():

@@ -1,0 +1,145 @@
+"""`resnest train` on a folder of images, in every backend."""
+
+import os
+import shutil
+import signal
+
+import pytest
+from PIL import Image
+
+import resnest.weights
+from resnest.jobs.train.log import read_log
+from resnest.jobs.train.source import Photos
+from tests.support.cli import refused, run
+from tests.support.images import photo_folder
+
+SMALL = "recipe=finetune epochs=2 batch=4 size=33 workers=0 stage_depths=[1,1,1,1] stem_width=8 bottleneck_width=4"
+
+
+@pytest.fixture
+def data(tmp_path):
+    return photo_folder(tmp_path / "data")
+
+
+@pytest.fixture
+def train(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+    def call(*words, output="out", backend="torch"):
+        options = ["--data", data, "--output", tmp_path / output, "--backend", backend]
+        return run("train", "resnest14", *options, *SMALL.split(), *words)
+
+    return call
+
+
+def test_it_trains_and_says_what_it_leaves(train, backend, tmp_path):
+    ran = train(backend=backend.name)
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.count("top-1") == 2
+    assert "holds the weights and the curve of 6 steps; the best, at step" in ran.stdout
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"log.csv", "curve.png", "classes.txt", "best.safetensors", "last.safetensors", "checkpoints"}
+    assert (tmp_path / "out" / "classes.txt").read_text().split() == ["class0", "class1", "class2"]
+    assert resnest.weights.load(tmp_path / "out" / "last.safetensors")["fc.weight"].shape == (3, 2048)
+
+
+def test_a_signal_saves_and_ends_it_and_it_goes_on_where_it_was(train, tmp_path, monkeypatch):
+    def signalled(self, keys):
+        for number, batch in enumerate(batches(self, keys)):
+            if keys.start + number == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    with monkeypatch.context() as patch:
+        batches = Photos.batches
+        patch.setattr(Photos, "batches", signalled)
+        stopped = train()
+    assert stopped.exit_code == 128 + signal.SIGTERM
+    assert "stopped and saved at step 2 of 6: go on with --resume" in stopped.stdout
+    assert "holds a training already: go on with it by --resume" in refused(train())
+    assert train("--resume").exit_code == 0
+    assert train(output="whole").exit_code == 0
+    ours, theirs = (resnest.weights.load(tmp_path / name / "last.safetensors") for name in ("out", "whole"))
+    assert [name for name in ours if (ours[name] != theirs[name]).any()] == []
+    assert read_log(tmp_path / "out" / "log.csv") == read_log(tmp_path / "whole" / "log.csv")
+    assert train("--resume").exit_code == 0  # there is nothing left to do
+
+
+@pytest.mark.gluon
+def test_a_longer_training_is_gone_on_with_in_the_other_backend(train, tmp_path, backend):
+    assert train(backend={"torch": "gluon", "gluon": "torch"}[backend.name]).exit_code == 0
+    ran = train("--resume", "epochs=3", backend=backend.name)
+    assert ran.exit_code == 0, ran.output
+    assert len(read_log(tmp_path / "out" / "log.csv")) == 9
+
+
+def test_weights_of_other_classes_are_a_start_and_frozen_stages_stay(train, tmp_path):
+    assert train(output="first").exit_code == 0
+    start = tmp_path / "first" / "last.safetensors"
+    shutil.rmtree(tmp_path / "data" / "train" / "class2")
+    shutil.rmtree(tmp_path / "data" / "val" / "class2")
+    assert train("--weights", start, "--freeze-stages", 2, "--freeze-norm").exit_code == 0
+    before, after = resnest.weights.load(start), resnest.weights.load(tmp_path / "out" / "last.safetensors")
+    assert after["fc.weight"].shape[0] == 2
+    kept = {name for name in before if before[name].shape == after[name].shape and (before[name] == after[name]).all()}
+    assert {"conv1.0.weight", "layer1.0.conv1.weight", "layer4.0.bn1.weight", "layer4.0.bn1.running_mean"} <= kept
+    assert "layer2.0.conv1.weight" not in kept
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(train, tmp_path):
+    ran = train("--dry-run", "warmup_epochs=0.5")
+    assert ran.exit_code == 0, ran.output
+    for told in ("epochs: 2", "seed: 0", "# steps: 6, 3 an epoch", "images/s", "# memory: ", "12 images to train on"):
+        assert told in ran.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def empty_class(data):
+    (data / "train" / "class9").mkdir()
+
+
+def unknown_class(data):
+    Image.new("RGB", (40, 40)).save((data / "val" / "class1").rename(data / "val" / "clas1") / "a.png")
+
+
+def cut_off(data):
+    path = data / "train" / "class0" / "0.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("words", "breakage", "sentence"),
+    [
+        (["epoch=3"], None, "there is no key 'epoch'; did you mean epochs"),
+        (["batch=11"], None, None),
+        (["batch=11", "drop_last=false"], None, "leaves a last batch of one of the 12 images"),
+        (["in_channels=1"], None, "in_channels=1: images in files have 3"),
+        (["num_classes=4"], None, "num_classes=4 and the 3 classes in the data"),
+        ([], empty_class, "class9 holds no image"),
+        ([], unknown_class, "clas1 is a class that was not trained on; did you mean class"),
+        ([], cut_off, "0.png is no photo that can be read"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence(train, data, words, breakage, sentence):
+    if breakage is not None:
+        breakage(data)
+    ran = train(*words)
+    if sentence is None:
+        assert ran.exit_code == 0, ran.output
+    else:
+        assert sentence in refused(ran)
+
+
+def test_photos_of_every_kind_are_learned_from(train, data):
+    folder = data / "train" / "class0"
+    Image.new("CMYK", (40, 40), (9, 99, 0, 0)).save(folder / "0.jpg")
+    Image.new("I;16", (40, 40), 30000).save(folder / "3.png")
+    Image.new("LA", (40, 40)).save(folder / "6.png")
+    assert train("epochs=1", "batch=13").exit_code == 0
+
+
+def test_a_rate_that_diverges_ends_it_with_the_step(train):
+    message = refused(train("lr=1e25", "lr_batch=1", "warmup_epochs=0", "save_every=1", "ema_decay=0"))
+    assert "the loss is nan at step 2" in message
+    assert "step-00000001" in message
