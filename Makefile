@@ -1,6 +1,7 @@
 # make parity   both backends on a photo, stage by stage
 # make test     the whole test suite
 # make test-peers  the toolboxes that use ResNeSt, in an environment of their own: Python 3.11
+# make mutants  small faults in the code, and which of them a test notices: hours
 # make check    lint, format check, types, which floor may import which
 # make venv     only the environment that these run in
 # PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
@@ -14,7 +15,9 @@ READY := .venv/ready-$(VERSION)
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready-$(VERSION)
 
-.PHONY: parity test test-peers check venv lock
+MUTANTS := build/mutants
+
+.PHONY: parity test test-peers mutants check venv lock
 .DELETE_ON_ERROR:
 
 parity: venv
@@ -26,6 +29,16 @@ test: venv
 
 test-peers: $(PEERS_READY)
 	$(PEERS)/bin/pytest peers
+
+# cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours.
+mutants: venv $(MUTANTS)/sample.jsonl
+	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl
+	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl > benchmarks/results/mutants.md
+
+$(MUTANTS)/sample.jsonl:
+	$(PYTHON) -m venv --clear $(MUTANTS)/venv
+	$(MUTANTS)/venv/bin/pip install --quiet cosmic-ray==8.7.0
+	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $@
 
 check: venv
 	$(BIN)/ruff check .
