@@ -45,6 +45,8 @@ OPTIONS = (
     "dropblock_prob",
     "last_gamma",
     "split_drop_ratio",
+    "dropblock_place",
+    "dropblock_mask",
 )
 
 ELSEWHERE = TIMM | {"device": "ctx"}

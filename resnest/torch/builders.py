@@ -38,7 +38,7 @@ __all__ = [
     "resnest269",
 ]
 
-OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma")
+OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma", "dropblock_place", "dropblock_mask")
 
 ELSEWHERE = TIMM | {
     "classes": "num_classes",

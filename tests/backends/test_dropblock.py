@@ -33,6 +33,38 @@ def test_squares_are_dropped(backend):
     assert (in_a_square == dropped).all()
 
 
+def test_one_mask_is_for_a_sample_or_for_the_whole_batch(backend):
+    ones = np.ones((4, 8, 20, 20), np.float32)
+    for mask, alike in (("sample", False), ("batch", True)):
+        out = backend.train(dropblock(backend, 0.3, mask=mask), ones)
+        assert (out == 0).any()
+        assert (out == out[:1]).all() == alike
+        assert out.mean() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize(("place", "expected"), [("inside", [True, False]), ("after", [False, True])])
+def test_the_second_one_stands_inside_split_attention_or_after_it(backend, place, expected):
+    model = backend.build(tiny(), dropblock_prob=0.2, dropblock_place=place, dropblock_mask="batch")
+    for block in (model.layer3[0], model.layer4[0]):
+        kinds = [isinstance(layer, backend.module.DropBlock) for layer in (block.conv2.dropblock, block.dropblock2)]
+        assert kinds == expected
+        assert {layer.mask for layer in backend.module.DropBlockScheduler(block, 1).blocks} == {"batch"}
+    assert np.isfinite(backend.train(model, photo_like(2, 3, 33, 33, dtype="float32"))).all()
+    with pytest.raises(ValueError, match="place='before' must be one of inside, after"):
+        backend.build(tiny(), dropblock_place="before")
+
+
+def test_after_split_attention_its_output_is_dropped(backend):
+    model = backend.build(tiny(), dropblock_prob=0.2, dropblock_place="after")
+    block = model.layer4[0]
+    seen = []
+    block.conv2.register_forward_hook(lambda layer, inputs, output: seen.append(backend.numpy(output.detach())))
+    block.dropblock2.register_forward_hook(lambda layer, inputs, output: seen.append(backend.numpy(inputs[0].detach())))
+    backend.train(model, photo_like(2, 3, 33, 33, dtype="float32"))
+    assert len(seen) == 2
+    assert (seen[0] == seen[1]).all()
+
+
 def test_what_is_kept_is_scaled_to_keep_the_mean(backend):
     out = backend.train(dropblock(backend, 0.3), np.ones((4, 8, 20, 20), np.float32))
     assert out.mean() == pytest.approx(1, rel=1e-5)

@@ -13,7 +13,7 @@ from resnest.jobs.train.config import Config, Run
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.run import Diverged, Training, key_of
 from resnest.jobs.train.source import Arrays
-from resnest.specs.recipe import Recipe
+from resnest.specs.recipe import DropBlockRecipe, Recipe
 from resnest.weights.seeded import first_weights
 from tests.support.specs import tiny
 
@@ -192,6 +192,14 @@ def test_what_is_drawn_in_a_step_is_another_in_every_step_process_and_seed():
     keys = {key_of(seed, step, process) for seed in (0, 1) for step in range(5) for process in range(2)}
     assert len(keys) == 20
     assert all(0 <= key < 2**31 for key in keys)
+
+
+def test_a_recipe_s_dropblock_is_the_network_s(train, backend):
+    training = train(dropblock=DropBlockRecipe(0.3, place="after", mask="batch"))
+    trainer = training.open()
+    blocks = backend.module.DropBlockScheduler(trainer.model.layer4, 1).blocks
+    assert [block.mask for block in blocks] == ["batch"] * 3
+    assert isinstance(trainer.model.layer3[0].dropblock2, backend.module.DropBlock)
 
 
 def test_evaluation_sees_every_image_once(train, monkeypatch):

@@ -14,12 +14,14 @@ class DropBlock(mx.gluon.HybridBlock):
 
     Takes and gives (N, C, H, W) of any height and width; the identity outside training. What
     is kept is scaled by (all pixels / kept pixels). Squares start up to `block_size - 1` pixels
-    outside the map, so that the probability is the same at the border as in the middle.
+    outside the map, so that the probability is the same at the border as in the middle. `mask` is one for each
+    "sample", or one for the whole "batch".
     """
 
-    def __init__(self, prob: float, block_size: int = DROPBLOCK_SIZE, **kwargs: Any):
+    def __init__(self, prob: float, block_size: int = DROPBLOCK_SIZE, mask: str = "sample", **kwargs: Any):
         super().__init__(**kwargs)
         self.block_size = block_size
+        self.mask = mask
         self.prob = check_probability(prob)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
@@ -27,14 +29,15 @@ class DropBlock(mx.gluon.HybridBlock):
         # A pixel survives when none of the size * size seeds that reach it drops.
         gamma = 1 - (1 - self.prob) ** (1 / (size * size))
         reach = (0, 0, 0, 0, (size - 1) // 2, size // 2, (size - 1) // 2, size // 2)
-        ones = F.pad(F.ones_like(x), mode="constant", constant_value=1, pad_width=reach)
+        like = x if self.mask == "sample" else F.slice_axis(x, axis=0, begin=0, end=1)
+        ones = F.pad(F.ones_like(like), mode="constant", constant_value=1, pad_width=reach)
         # Dropout is what knows, in a hybridized graph too, whether this is training; its scale cancels below.
         seeds = F.Dropout(ones, p=gamma)  # 0 where a square is dropped
         keep = -F.Pooling(-seeds, kernel=(size, size), pool_type="max")
         return F.broadcast_mul(x, F.broadcast_div(keep, F.maximum(F.mean(keep), 1e-6)))
 
     def __repr__(self) -> str:
-        return f"DropBlock(prob={self.prob:g}, block_size={self.block_size})"
+        return f"DropBlock(prob={self.prob:g}, block_size={self.block_size}, mask={self.mask})"
 
 
 class DropBlockScheduler:

@@ -24,6 +24,7 @@ class SplitAttention(mx.gluon.HybridBlock):
         norm_layer: NormLayer = BatchNorm,
         dropblock_prob: float = 0.0,
         split_drop_ratio: float = 0.0,
+        dropblock_mask: str = "sample",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -34,7 +35,7 @@ class SplitAttention(mx.gluon.HybridBlock):
         with self.name_scope():
             self.conv = conv2d(splat.conv)
             self.bn = norm_layer(in_channels=splat.conv.out_channels)  # `bn0` in PyTorch's checkpoints
-            self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else Identity()
+            self.dropblock = DropBlock(dropblock_prob, mask=dropblock_mask) if dropblock_prob else Identity()
             self.relu0 = nn.Activation("relu")
             self.gap = nn.GlobalAvgPool2D()
             self.fc1 = conv2d(splat.fc1)

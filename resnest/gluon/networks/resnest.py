@@ -27,6 +27,7 @@ from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.layers.splat import SplitAttention
 from resnest.gluon.weights import OnContexts, SavedModel
 from resnest.specs.blocks import STEM_POOL, BlockSpec
+from resnest.specs.recipe import DropBlockRecipe
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
 
 
@@ -40,30 +41,36 @@ class Bottleneck(mx.gluon.HybridBlock):
         dropblock_prob: float = 0.0,
         last_gamma: bool = False,
         split_drop_ratio: float = 0.0,
+        dropblock_place: str = "inside",
+        dropblock_mask: str = "sample",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         prob = dropblock_prob if block.dropblock else 0.0
+        after = bool(prob) and dropblock_place == "after"
         norm_layer = norm_after(block.deploy, norm_layer)
         last_norm = partial(norm_layer, gamma_initializer="zeros") if last_gamma else norm_layer
         with self.name_scope():
             self.conv1 = conv2d(block.conv1)
             self.bn1 = norm_layer(in_channels=block.conv1.out_channels)
-            self.dropblock1 = DropBlock(prob) if prob else Identity()
+            self.dropblock1 = DropBlock(prob, mask=dropblock_mask) if prob else Identity()
             self.relu1 = nn.Activation("relu")
             self.pool_before = avg_pool2d(block.pool_before)
-            self.conv2 = SplitAttention(block.attention, norm_layer, prob, split_drop_ratio)
+            self.conv2 = SplitAttention(
+                block.attention, norm_layer, 0.0 if after else prob, split_drop_ratio, dropblock_mask
+            )
+            self.dropblock2 = DropBlock(prob, mask=dropblock_mask) if after else Identity()
             self.pool_after = avg_pool2d(block.pool_after)
             self.conv3 = conv2d(block.conv3)
             self.bn3 = last_norm(in_channels=block.conv3.out_channels)
-            self.dropblock3 = DropBlock(prob) if prob else Identity()
+            self.dropblock3 = DropBlock(prob, mask=dropblock_mask) if prob else Identity()
             self.relu3 = nn.Activation("relu")
             self.downsample = projection(block, norm_layer)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         shortcut = self.downsample(x)
         x = self.relu1(self.dropblock1(self.bn1(self.conv1(x))))
-        x = self.pool_after(self.conv2(self.pool_before(x)))
+        x = self.pool_after(self.dropblock2(self.conv2(self.pool_before(x))))
         return self.relu3(self.dropblock3(self.bn3(self.conv3(x))) + shortcut)
 
 
@@ -83,7 +90,8 @@ class ResNeSt(OnContexts, mx.gluon.HybridBlock, SavedModel):
     `norm_layer` builds a norm from `in_channels` and `norm_kwargs`; `use_global_stats` makes
     batch norms use their running statistics in training too. `final_drop` is the dropout
     before the classifier; `split_drop_ratio` the one inside split attention; `dropblock_prob`
-    drops blocks in stages 3 and 4; `last_gamma` starts the last norm of each block at zero,
+    drops blocks in stages 3 and 4, at the `dropblock_place` and with the `dropblock_mask` that
+    `resnest.specs.recipe.DropBlockRecipe` has; `last_gamma` starts the last norm of each block at zero,
     so that each block starts as its shortcut.
     """
 
@@ -98,12 +106,15 @@ class ResNeSt(OnContexts, mx.gluon.HybridBlock, SavedModel):
         dropblock_prob: float = 0.0,
         last_gamma: bool = False,
         split_drop_ratio: float = 0.0,
+        dropblock_place: str = "inside",
+        dropblock_mask: str = "sample",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.spec = spec
         self.feature_channels = list(spec.feature_channels)
         self.feature_strides = list(spec.feature_strides)
+        drops = DropBlockRecipe(dropblock_prob, dropblock_place, dropblock_mask)
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs["use_global_stats"] = True
@@ -117,9 +128,8 @@ class ResNeSt(OnContexts, mx.gluon.HybridBlock, SavedModel):
             for block in spec.blocks():
                 # Without a prefix of its own an exported block would not say which stage it is in.
                 prefix = f"layer{block.stage}_{block.index}_"
-                stages[block.stage - 1].append(
-                    Bottleneck(block, norm_layer, dropblock_prob, last_gamma, split_drop_ratio, prefix=prefix)
-                )
+                options = last_gamma, split_drop_ratio, drops.place, drops.mask
+                stages[block.stage - 1].append(Bottleneck(block, norm_layer, drops.prob, *options, prefix=prefix))
             self.layer1, self.layer2, self.layer3, self.layer4 = (sequential(blocks) for blocks in stages)
             self.avgpool = nn.GlobalAvgPool2D()
             self.flatten = nn.Flatten()

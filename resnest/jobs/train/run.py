@@ -257,8 +257,9 @@ def dropout_options(config: Config) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if recipe.final_drop:
         options["final_drop"] = recipe.final_drop
-    if recipe.dropblock.prob:
-        options["dropblock_prob"] = recipe.dropblock.prob
+    drops = recipe.dropblock
+    if drops.prob:
+        options |= {"dropblock_prob": drops.prob, "dropblock_place": drops.place, "dropblock_mask": drops.mask}
     return options
 
 

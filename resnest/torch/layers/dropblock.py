@@ -15,14 +15,16 @@ class DropBlock(nn.Module):
 
     Takes and gives (N, C, H, W) of any height and width; the identity in eval mode. What is
     kept is scaled by (all pixels / kept pixels). Squares start up to `block_size - 1` pixels
-    outside the map, so that the probability is the same at the border as in the middle.
+    outside the map, so that the probability is the same at the border as in the middle. `mask` is one for each
+    "sample", or one for the whole "batch".
     """
 
     prob: Tensor
 
-    def __init__(self, prob: float, block_size: int = DROPBLOCK_SIZE):
+    def __init__(self, prob: float, block_size: int = DROPBLOCK_SIZE, mask: str = "sample"):
         super().__init__()
         self.block_size = block_size
+        self.mask = mask
         self.first_prob = check_probability(prob)
         # A tensor, not a number, so that a compiled model sees the scheduler's changes.
         self.register_buffer("prob", torch.tensor(self.first_prob, device="cpu"), persistent=False)
@@ -38,13 +40,14 @@ class DropBlock(nn.Module):
         # A pixel survives when none of the size * size seeds that reach it drops.
         gamma = 1 - (1 - self.prob.float()) ** (1 / (size * size))
         n, c, h, w = x.shape
+        n = n if self.mask == "sample" else 1
         # Drawn by a method of x, which a tracer sees; torch.rand does not take sizes that are still open.
         seeds = x.new_empty((n, c, h + size - 1, w + size - 1), dtype=torch.float32).uniform_() < gamma
         keep = 1 - F.max_pool2d(seeds.to(x.dtype), size, stride=1)
-        return x * (keep / keep.mean().clamp(min=1 / x.numel()))
+        return x * (keep / keep.mean().clamp(min=1 / keep.numel()))
 
     def extra_repr(self) -> str:
-        return f"prob={self.prob.item():g}, block_size={self.block_size}"
+        return f"prob={self.prob.item():g}, block_size={self.block_size}, mask={self.mask}"
 
 
 class DropBlockScheduler:

@@ -17,14 +17,20 @@ class SplitAttention(nn.Module):
     (N, C, H', W'). Raises ValueError in training where a batch norm would see one value.
     """
 
-    def __init__(self, splat: SplitAttentionSpec, norm_layer: NormLayer = BatchNorm, dropblock_prob: float = 0.0):
+    def __init__(
+        self,
+        splat: SplitAttentionSpec,
+        norm_layer: NormLayer = BatchNorm,
+        dropblock_prob: float = 0.0,
+        dropblock_mask: str = "sample",
+    ):
         super().__init__()
         self.radix = splat.radix
         self.cardinality = splat.cardinality
         norm_layer = norm_after(splat.deploy, norm_layer)
         self.conv = conv2d(splat.conv)
         self.bn0 = norm_layer(splat.conv.out_channels)
-        self.dropblock = DropBlock(dropblock_prob) if dropblock_prob else nn.Identity()
+        self.dropblock = DropBlock(dropblock_prob, mask=dropblock_mask) if dropblock_prob else nn.Identity()
         self.relu0 = nn.ReLU(inplace=True)
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.fc1 = conv2d(splat.fc1)

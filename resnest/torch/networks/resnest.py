@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnest.specs.blocks import STEM_POOL, BlockSpec
+from resnest.specs.recipe import DropBlockRecipe
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
 from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import (
@@ -31,27 +32,36 @@ from resnest.torch.weights import SavedModel
 class Bottleneck(nn.Module):
     """One residual block: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, block: BlockSpec, norm_layer: NormLayer = BatchNorm, dropblock_prob: float = 0.0):
+    def __init__(
+        self,
+        block: BlockSpec,
+        norm_layer: NormLayer = BatchNorm,
+        dropblock_prob: float = 0.0,
+        dropblock_place: str = "inside",
+        dropblock_mask: str = "sample",
+    ):
         super().__init__()
         prob = dropblock_prob if block.dropblock else 0.0
+        after = bool(prob) and dropblock_place == "after"
         norm_layer = norm_after(block.deploy, norm_layer)
         self.conv1 = conv2d(block.conv1)
         self.bn1 = norm_layer(block.conv1.out_channels)
-        self.dropblock1 = DropBlock(prob) if prob else nn.Identity()
+        self.dropblock1 = DropBlock(prob, mask=dropblock_mask) if prob else nn.Identity()
         self.relu1 = nn.ReLU(inplace=True)
         self.pool_before = avg_pool2d(block.pool_before)
-        self.conv2 = SplitAttention(block.attention, norm_layer, prob)
+        self.conv2 = SplitAttention(block.attention, norm_layer, 0.0 if after else prob, dropblock_mask)
+        self.dropblock2 = DropBlock(prob, mask=dropblock_mask) if after else nn.Identity()
         self.pool_after = avg_pool2d(block.pool_after)
         self.conv3 = conv2d(block.conv3)
         self.bn3 = norm_layer(block.conv3.out_channels)
-        self.dropblock3 = DropBlock(prob) if prob else nn.Identity()
+        self.dropblock3 = DropBlock(prob, mask=dropblock_mask) if prob else nn.Identity()
         self.relu3 = nn.ReLU(inplace=True)
         self.downsample = projection(block, norm_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.downsample(x)
         x = self.relu1(self.dropblock1(self.bn1(self.conv1(x))))
-        x = self.pool_after(self.conv2(self.pool_before(x)))
+        x = self.pool_after(self.dropblock2(self.conv2(self.pool_before(x))))
         return self.relu3(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
 
 
@@ -69,7 +79,8 @@ class ResNeSt(nn.Module, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from a number of channels. `final_drop` is the dropout before
-    the classifier; `dropblock_prob` drops blocks in stages 3 and 4; `last_gamma` starts the
+    the classifier; `dropblock_prob` drops blocks in stages 3 and 4, at the `dropblock_place` and with the
+    `dropblock_mask` that `resnest.specs.recipe.DropBlockRecipe` has; `last_gamma` starts the
     last norm of each block at zero, so that each block starts as its shortcut.
     """
 
@@ -81,11 +92,14 @@ class ResNeSt(nn.Module, SavedModel):
         final_drop: float = 0.0,
         dropblock_prob: float = 0.0,
         last_gamma: bool = False,
+        dropblock_place: str = "inside",
+        dropblock_mask: str = "sample",
     ):
         super().__init__()
         self.spec = spec
         self.feature_channels = list(spec.feature_channels)
         self.feature_strides = list(spec.feature_strides)
+        drops = DropBlockRecipe(dropblock_prob, dropblock_place, dropblock_mask)
         norm_layer = norm_of(spec, norm_layer)
         self.conv1 = stem(spec, norm_layer)
         self.bn1 = norm_layer(spec.stem_channels)
@@ -93,7 +107,7 @@ class ResNeSt(nn.Module, SavedModel):
         self.maxpool = max_pool2d(STEM_POOL)
         stages: list[list[nn.Module]] = [[] for _ in spec.stage_depths]
         for block in spec.blocks():
-            stages[block.stage - 1].append(Bottleneck(block, norm_layer, dropblock_prob))
+            stages[block.stage - 1].append(Bottleneck(block, norm_layer, drops.prob, drops.place, drops.mask))
         self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential(*blocks) for blocks in stages)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.drop = nn.Dropout(final_drop)
