@@ -49,6 +49,9 @@ class Backend(Protocol):
     ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Mean cross entropy, its gradient by tensor, and the updated running statistics, of one training step."""
 
+    def device_of(self, name: str) -> Any:
+        """The framework's own device for "cpu", "cuda:0", ...; ValueError where this machine has none that computes."""
+
     def predictor(self, spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
         """A function from images to logits, a segmenter's at their size, on `device` ("cpu", "cuda:0", ...)."""
 

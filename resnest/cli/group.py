@@ -9,10 +9,11 @@ import click
 
 import resnest
 from resnest.cli import commands
+from resnest.cli.terminal import BadInput, Ending
 from resnest.specs.arguments import closest
 
 
-class Folder(click.Group):
+class Folder(Ending, click.Group):
     """A group whose commands are the modules of a package: `verify_segmentation.py` holds `verify-segmentation`."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -20,7 +21,7 @@ class Folder(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in (known := self.list_commands(context)):
-            context.fail(f"there is no command {name!r}; {closest(name, known)}")
+            raise BadInput(f"there is no command {name!r}; {closest(name, known)}")
         return importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}").command
 
 

@@ -57,12 +57,6 @@ def label_image(labels: np.ndarray, num_classes: int) -> Image.Image:
     return Image.fromarray(labels.astype(label_dtype(num_classes)))
 
 
-def check_label_map(path: Path) -> None:
-    """ValueError where a label map could not be written under this name without a loss."""
-    if path.suffix.lower() not in LABEL_MAPS:
-        raise ValueError(f"{path} cannot be a label map: its labels are kept in {', '.join(LABEL_MAPS)}")
-
-
 def pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Every photo in the folder `images` with the label map of its name in the folder `labels`.
 

@@ -62,10 +62,19 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
     return loss(logits, mx.nd.array(target, dtype=logits.dtype)).mean()
 
 
+def device_of(name: str) -> Any:
+    """The context called `name` ("cpu", "gpu:0", ...); ValueError where this machine has none that computes."""
+    kind, _, number = name.partition(":")
+    ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0)) if kind in ("cpu", "cuda", "gpu") else None
+    there = mx.context.num_gpus()
+    if ctx is None or (ctx.device_type == "gpu" and ctx.device_id >= there):
+        raise ValueError(f"MXNet cannot compute on {name!r} here, as it can on cpu: it has {there} GPUs")
+    return ctx
+
+
 def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
     """A function from (N, C, H, W) to logits, a segmenter's at that size, on `device` ("cpu", "gpu:0", ...)."""
-    kind, _, number = device.partition(":")
-    ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0))
+    ctx = device_of(device)
     model = build(spec, weights, ctx=ctx)
     run = model.predict if isinstance(spec, SegmentationSpec) else model
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+PICTURES = (".svg", ".png")
+"""What the name of a drawn picture ends with."""
+
 
 def figure(width: float, height: float, extra: str = "bench") -> Any:
     """An empty figure, its sides in inches; ImportError, saying which `extra` has it, without matplotlib."""

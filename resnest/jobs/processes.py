@@ -22,8 +22,12 @@ def process() -> int:
 
 
 def own_device(device: str) -> str:
-    """The device of this process: "cuda" is, under torchrun, another GPU of the machine for each of its processes."""
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and processes() > 1 else device
+    """The device of this process: "cuda" is, under torchrun, another GPU of the machine for each of its processes.
+
+    So is "gpu", as MXNet calls it.
+    """
+    shared = device in ("cuda", "gpu") and processes() > 1
+    return f"{device}:{os.environ.get('LOCAL_RANK', '0')}" if shared else device
 
 
 @contextlib.contextmanager

@@ -61,20 +61,34 @@ def cross_entropy(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     return F.cross_entropy(logits, target.expand(-1, *logits.shape[2:]))
 
 
+def device_of(name: str) -> torch.device:
+    """The device called `name` ("cpu", "cuda:0", ...); ValueError where this machine has none that computes."""
+    kind, colon, number = name.partition(":")
+    try:
+        device = torch.device({"gpu": "cuda"}.get(kind, kind) + colon + number)
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each kind of device has errors of its own
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        raise ValueError(f"PyTorch cannot compute on {name!r} here, as it can on cpu: {reason}") from None
+    return device
+
+
 def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:
     """A function from (N, C, H, W) to logits, a segmenter's at that size, on `device` ("cpu", "cuda:0", ...)."""
-    model = build(spec, weights).eval().to(device)
+    place = device_of(device)
+    model = build(spec, weights).eval().to(place)
     run = model.predict if isinstance(spec, SegmentationSpec) else torch.inference_mode()(model)
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return run(torch.from_numpy(images).to(device)).cpu().numpy()
+        return run(torch.from_numpy(images).to(place)).cpu().numpy()
 
     return predict
 
 
 def detector(spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
     """A function from photos to what is found in them, computed on `device` ("cpu", "cuda:0", ...)."""
-    model = build(spec, weights).eval().to(device)
+    place = device_of(device)
+    model = build(spec, weights).eval().to(place)
 
     def detect(photos: Sequence[Any]) -> list[dict[str, np.ndarray]]:
         return [{name: found.cpu().numpy() for name, found in image.items()} for image in model.predict(photos)]

@@ -48,7 +48,7 @@ def test_a_traceback_is_shown_on_request(monkeypatch, error):
 
 def test_a_closed_pipe_is_no_error_of_the_user(monkeypatch):
     done = ending(monkeypatch, BrokenPipeError(32, "Broken pipe"))
-    assert (done.exit_code, done.stderr) == (1, "")
+    assert (done.exit_code, done.stderr) == (141, "")
 
 
 def test_a_command_that_is_none_is_answered_with_the_closest():

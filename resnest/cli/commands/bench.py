@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.cli.paths import Output
+from resnest.cli.terminal import BadInput, Command, console, errors, make_table, write_json
+from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word, Words
+from resnest.jobs.bench import run as timing
+from resnest.jobs.pictures import PICTURES, figure
 from resnest.specs import get_spec
 
 
 @click.command("bench", cls=Command)
-@click.argument("names", nargs=-1)
-@click.option("--batch", type=int, default=1, show_default=True, help="Images at once.")
-@click.option("--size", type=int, default=224, show_default=True, help="Side of the images in pixels.")
-@click.option("--threads", type=int, default=2, show_default=True)
-@click.option("--against", default="", help="Other libraries, with commas: timm, gluoncv, onnxruntime.")
+@click.argument("names", nargs=-1, type=CLASSIFIER)
+@click.option("--batch", type=BATCH, default=1, show_default=True, help="Images at once.")
+@click.option("--size", type=SIDE, default=224, show_default=True, help="Side of the images in pixels.")
+@click.option("--threads", type=THREADS, default=2, show_default=True)
+@click.option(
+    "--against",
+    type=Words(timing.AGAINST),
+    default="",
+    help=f"Others to run beside it, with commas between them: {', '.join(timing.AGAINST)}.",
+)
 @click.option("--train", is_flag=True, help="Time training steps instead of predictions.")
 @click.option(
     "--clock",
-    type=click.Choice(["wall", "cpu"]),
+    type=Word(["wall", "cpu"]),
     default="wall",
     show_default=True,
     help="cpu: the processor's seconds, for a busy machine, with --threads 1.",
 )
 @click.option("--fastest/--no-fastest", default=True, help="With or without what is compiled first, for minutes.")
-@click.option("--rounds", type=int, default=15, show_default=True, help="How often the contenders take turns.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all times here.")
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw the medians here (.svg, .png).")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100_000),
+    default=15,
+    show_default=True,
+    help="How often the contenders take turns.",
+)
+@click.option("--json", "json_path", type=Output("JSON file"), help="Write all times here.")
+@click.option(
+    "--plot", "plot_path", type=Output("picture", suffixes=PICTURES), help="Draw the medians here (.svg, .png)."
+)
 def command(
     names: tuple[str, ...],
     batch: int,
     size: int,
     threads: int,
-    against: str,
+    against: tuple[str, ...],
     train: bool,
     clock: str,
     fastest: bool,
@@ -44,21 +60,24 @@ def command(
     plot_path: Path | None,
 ) -> None:
     """Time the networks NAMES (without any, resnest50) in every form, beside other libraries, in turns."""
-    from resnest.jobs.bench import run as timing
-
+    if plot_path is not None:
+        figure(1, 1)  # or what it takes is said before the work
+    names = names or ("resnest50",)
+    for name in names:
+        get_spec(name).check_size(size, size)
     reports = []
-    for name in names or ("resnest50",):
+    for name in names:
         job = timing.Job(get_spec(name).name, batch, size, threads, train, clock)
-        contenders = timing.contenders(job, [library for library in against.split(",") if library], fastest)
+        contenders = timing.contenders(job, against, fastest)
         with errors.status("") as status:
             try:
                 results = timing.run(job, contenders, rounds, progress=status.update)
             except RuntimeError as error:
-                raise click.ClickException(str(error)) from error
+                raise BadInput(str(error)) from error
         reports.append(timing.report(job, results))
         _print(reports[-1])
     if json_path is not None:
-        json_path.write_text(json.dumps(reports, indent=1) + "\n")
+        write_json(reports, json_path)
     if plot_path is not None:
         from resnest.jobs.bench.plot import plot
 

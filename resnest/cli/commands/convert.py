@@ -6,17 +6,20 @@ from pathlib import Path
 
 import click
 
+from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
+from resnest.cli.values import Word
+from resnest.weights.formats.files import WRITABLE
 from resnest.weights.names.backbone import ALIASES, DIALECTS
 
 
 @click.command("convert", cls=Command)
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=Input("weight file"))
+@click.argument("target", type=Output("weight file", suffixes=WRITABLE))
 @click.option(
     "--dialect",
-    help="Names to write; without it Gluon's for .params and PyTorch's for the others. "
-    f"Known are {', '.join((*DIALECTS, *ALIASES))}.",
+    type=Word([*DIALECTS, *ALIASES]),
+    help="Names to write; without it Gluon's for .params and PyTorch's for the others.",
 )
 @click.option("--backbone", is_flag=True, help="Take the backbone alone, without any head or classifier.")
 @click.option("--verify", is_flag=True, help="Load both files and compare their logits.")

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.progress import track
 
-from resnest.cli.options import check_distinct, detection_options
-from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.cli.options import detection_options
+from resnest.cli.paths import Input, Output, check_distinct, check_folder
+from resnest.cli.terminal import Command, console, errors, make_table, write_json
+from resnest.cli.values import Number
+from resnest.jobs.predict.detection import DRAWN
 
 
 @click.command("detect", cls=Command)
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO|FOLDER...")
+@click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=Output("picture", folder=True),
     help="The drawn photo, of several photos a folder; without it each PHOTO's name with .detections.png.",
 )
-@click.option(
-    "--json", "results", type=click.Path(path_type=Path), help="A file for all objects in COCO's result format."
-)
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Lowest score to draw.")
-@click.option("--opacity", type=float, default=0.5, show_default=True, help="Of the masks over the photo.")
+@click.option("--json", "results", type=Output("JSON file"), help="A file for all objects in COCO's result format.")
+@click.option("--threshold", type=Number(0, 1), default=0.3, show_default=True, help="Lowest score to draw.")
+@click.option("--opacity", type=Number(0, 1), default=0.5, show_default=True, help="Of the masks over the photo.")
 @detection_options
 def command(
     photos: tuple[Path, ...],
@@ -40,13 +40,11 @@ def command(
     from resnest.data.coco import category_ids, image_id, result_rows
     from resnest.data.photos import open_photo
     from resnest.jobs.predict.detection import above, open_finder, photos_in
-    from resnest.jobs.predict.draw import draw_objects
+    from resnest.jobs.predict.draw import draw_objects, save_picture
 
     paths = photos_in(list(photos))
     targets = _targets(paths, output, several=len(photos) > 1 or photos[0].is_dir())
-    if len(targets) == 1:
-        outputs = {"the picture": targets[0]} | ({} if results is None else {"the results": results})
-        check_distinct(outputs, {"the photo": paths[0], "the weights": network["weights"]})
+    _check(paths, targets, network["weights"], results)
     with errors.status("weights"):
         finder = open_finder(**network)
     spec = finder.spec
@@ -60,27 +58,40 @@ def command(
             rows += result_rows(image_id(path.name), found, ids)
         shown = above(found, threshold)
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw_objects(photo, shown, classes, opacity).save(target)
+        save_picture(draw_objects(photo, shown, classes, opacity), target)
         for label, score, box in zip(shown["labels"], shown["scores"], shown["boxes"]):
             table.add_row(path.name, classes[label].name, f"{score:.1%}", " ".join(f"{side:.0f}" for side in box))
         if not len(shown["scores"]):
             table.add_row(path.name, f"nothing from {threshold:.0%} on", "", "")
     if results is not None:
-        results.write_text(json.dumps(rows) + "\n")
+        write_json(rows, results)
     console.print(table)
     made = str(targets[0]) if len(targets) == 1 else f"{len(targets)} photos in {targets[0].parent}"
     click.echo(made if results is None else f"{made}; {results}: {len(rows)} objects")
 
 
+def _check(paths: list[Path], targets: list[Path], weights: Path, results: Path | None) -> None:
+    """ValueError, or an OSError, where what is drawn could not be written, or would take the place of something."""
+    from resnest.jobs.predict.draw import check_picture
+
+    for target in targets:
+        check_picture(target)
+    for folder in {target.parent for target in targets}:
+        check_folder(folder)
+    outputs = [(f"the picture of {path.name}", target) for path, target in zip(paths, targets)]
+    inputs = [*(("the photo", path) for path in paths), ("the weights", weights)]
+    check_distinct([*outputs, *([] if results is None else [("--json", results)])], inputs)
+
+
 def _targets(paths: list[Path], output: Path | None, *, several: bool) -> list[Path]:
     """Where each photo's picture goes; ValueError where two would go to one place."""
     if output is None:
-        return [path.with_suffix(".detections.png") for path in paths]
-    if not several:
+        return [path.with_suffix(DRAWN) for path in paths]
+    if not several and not output.is_dir():
         return [output]
     if output.suffix and not output.is_dir():
         raise ValueError(f"{output} is no folder, and there are {len(paths)} photos: give -o a folder")
-    targets = [output / f"{path.stem}.detections.png" for path in paths]
+    targets = [output / f"{path.stem}{DRAWN}" for path in paths]
     twice = next((target for target in targets if targets.count(target) > 1), None)
     if twice is not None:
         raise ValueError(f"two photos would be drawn to {twice}: give photos of different names")

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from resnest.backends import registry
-from resnest.cli.options import check_outputs, output_stride_option
+from resnest.cli.options import output_stride_option
+from resnest.cli.paths import Input, Output, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
+from resnest.cli.values import CLASSIFIER, Word
 from resnest.specs import get_spec
 from resnest.specs.protocols import preparation
 
@@ -17,10 +19,10 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 
 
 @click.command("export", cls=Command)
-@click.argument("name")
-@click.option("--format", type=click.Choice(_FORMATS), required=True)
-@click.option("--output", type=click.Path(path_type=Path), help="The file; without it NAME in the current folder.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it seeded weights are drawn.")
+@click.argument("name", type=CLASSIFIER)
+@click.option("--format", type=Word(_FORMATS), required=True)
+@click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
+@click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
 @output_stride_option
 @click.option(
     "--deploy/--no-deploy",
@@ -28,7 +30,9 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
     help="With or without batch norms folded; without it folded for ONNX and for folded weights.",
 )
 @click.option(
-    "--int8", type=click.Path(path_type=Path), help="A folder of photos: write ONNX as INT8, calibrated on them."
+    "--int8",
+    type=Input("folder of photos", file=False, folder=True),
+    help="A folder of photos: write ONNX as INT8, calibrated on them.",
 )
 def command(
     name: str,
@@ -42,19 +46,26 @@ def command(
     """Write the network NAME as a file that runs without this package, and check it against the model."""
     from resnest.data.photos import find_photos
     from resnest.jobs.export import files
-    from resnest.jobs.export.int8 import quantize
+    from resnest.jobs.export.int8 import check, quantize
     from resnest.jobs.parity import open_network
     from resnest.weights.published.pretrained import protocol_of
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
-    photos = [] if int8 is None else find_photos(int8)
     spec: Any = get_spec(name)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
-    spec, tensors = open_network(spec, weights, True if deploy is None and format == "onnx" else deploy)
     path = Path(f"{spec.name}{files.suffix(format)}") if output is None else output
-    check_outputs({"the file": path}, {} if weights is None else {"the weights": weights})
+    target = path.with_name(f"{path.stem}-int8.onnx")
+    outputs = dict(zip(("the network", "the tensors beside it"), files.written(path, format)))
+    inputs = {} if weights is None else {"the weights": weights}
+    photos = []
+    if int8 is not None:
+        photos = find_photos(int8)
+        check(photos)
+        outputs["the INT8 network"] = target
+    check_outputs(outputs, inputs)
+    spec, tensors = open_network(spec, weights, True if deploy is None and format == "onnx" else deploy)
     with errors.status(f"writing and checking {path.name}"):
         rows = files.export(spec, tensors, path, format)
     form = "deploy form" if spec.deploy else "training form"
@@ -62,7 +73,6 @@ def command(
     click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB")
     console.print(difference_table(rows))
     if int8 is not None:
-        target = path.with_name(f"{path.stem}-int8.onnx")
         how = preparation(protocol_of(weights), spec.image_size, spec.name)
         with errors.status(f"calibrating {target.name}"):
             error = quantize(path, target, photos, how)

@@ -10,14 +10,15 @@ import click
 from resnest.cli.options import output_stride_option
 from resnest.cli.parts import part_of
 from resnest.cli.terminal import Command, console, make_table
+from resnest.cli.values import NETWORK, SIDE
 from resnest.specs import DetectionSpec, ResNeStSpec, SegmentationSpec, find
 from resnest.specs.cost import trained_parameters
 from resnest.specs.resnest import ALIASES
 
 
 @click.command("info", cls=Command)
-@click.argument("name")
-@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
+@click.argument("name", type=NETWORK)
+@click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one.")
 @output_stride_option
 def command(name: str, size: int | None, output_stride: int | None) -> None:
     """Show the stages, shapes and costs of the network NAME."""

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from resnest.cli.options import output_stride_option
 from resnest.cli.parts import part_of
-from resnest.cli.terminal import Command, console, difference_table, errors, exit_status, make_table
+from resnest.cli.paths import Input, Output
+from resnest.cli.terminal import (
+    Command,
+    console,
+    difference_table,
+    errors,
+    exit_status,
+    make_table,
+    print_json,
+    verdict,
+)
+from resnest.cli.values import NETWORK, SIDE, Word
+from resnest.jobs.pictures import PICTURES, figure
 from resnest.specs import find, get_spec
 from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 
 
 @click.command("parity", cls=Command)
-@click.argument("name")
-@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it seeded weights are drawn.")
-@click.option(
-    "--image", type=click.Path(path_type=Path), help="A photo; without it the one that comes with the package."
-)
+@click.argument("name", type=NETWORK)
+@click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@click.option("--image", type=Input("photo"), help="A photo; without it the one that comes with the package.")
 @click.option(
     "--protocol",
-    type=click.Choice([*PROTOCOLS]),
+    type=Word([*PROTOCOLS]),
     help=f"How the photo is prepared; without it as published weights were evaluated, and {DEFAULT} for others.",
 )
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Without it float32, or float64 with --steps.")
-@click.option("--size", type=int, help="Side of the image in pixels; without it the published one, or 64 with --steps.")
+@click.option("--dtype", type=Word(["float32", "float64"]), help="Without it float32, or float64 with --steps.")
+@click.option(
+    "--size", type=SIDE, help="Side of the image in pixels; without it the published one, or 64 with --steps."
+)
 @output_stride_option
 @click.option("--deploy", is_flag=True, help="Compare the deploy forms, with batch norms folded.")
 @click.option("--train", is_flag=True, help="Compare one training step too: loss, gradients, running statistics.")
-@click.option("--steps", type=click.IntRange(2), help="Train this many steps instead, and compare after each.")
+@click.option("--steps", type=click.IntRange(2, 100_000), help="Train this many steps instead, and compare after each.")
 @click.option(
-    "--plot", "plot_path", type=click.Path(path_type=Path), help="With --steps: draw both curves (.svg, .png)."
+    "--plot",
+    "plot_path",
+    type=Output("picture", suffixes=PICTURES),
+    help="With --steps: draw both curves (.svg, .png).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every tensor on its own, instead of tables.")
 def command(
@@ -86,7 +101,7 @@ def command(
     if as_json:
         report = {"model": spec.name, "deploy": spec.deploy, "size": size, "dtype": dtype}
         differences = [dataclasses.asdict(row) | {"within": row.within} for row in [*stages, *step]]
-        click.echo(json.dumps(report | {"differences": differences}, indent=1))
+        print_json(report | {"differences": differences})
     else:
         form = ", deploy form," if spec.deploy else ""
         first, *others = parity.titles()
@@ -117,6 +132,8 @@ def _curves(
     spec: Any = get_spec(name)
     spec = spec if output_stride is None else spec.at_stride(output_stride)
     spec.check_size(size, size)
+    if plot_path is not None:
+        figure(1, 1)  # or what it takes is said before the work
     photo = load_image(image, preparation(protocol or protocol_of(weights), size, spec.name)).astype(dtype)
     with errors.status(f"{spec.name}: weights") as status:
         spec, tensors = parity.open_network(spec, weights)
@@ -130,7 +147,7 @@ def _curves(
     if as_json:
         report = {"model": spec.name, "size": size, "dtype": dtype, "growth": factors}
         rows = [dataclasses.asdict(point) | {"within": point.within} for point in points]
-        click.echo(json.dumps(report | {"points": rows}, indent=1))
+        print_json(report | {"points": rows})
     else:
         _print_curves(points, f"[bold]{spec.name}[/] at {size}x{size} in {dtype}: {steps} steps of {first}", factors)
     exit_status(points)
@@ -140,10 +157,10 @@ def _print_curves(points: list[Any], title: str, factors: dict[str, float]) -> N
     console.print(f"{title} against {', '.join(factors)}; of the weights, the tensor furthest apart")
     table = make_table("step", "backend", "loss", "loss apart", "weights apart", "bound", "", "tensor")
     for point in points:
-        verdict = "[green]same[/]" if point.within else "[red]differs[/]"
-        bound, verdict = ("", "") if point.weights.bound is None else (f"{point.weights.bound:.0e}", verdict)
+        bound = point.weights.bound
+        judged = ("", Text()) if bound is None else (f"{bound:.0e}", verdict(point.within))
         apart = f"{point.losses.relative:.1e}", f"{point.weights.relative:.1e}"
-        table.add_row(str(point.step), point.backend, f"{point.loss:.6f}", *apart, bound, verdict, point.weights.name)
+        table.add_row(str(point.step), point.backend, f"{point.loss:.6f}", *apart, *judged, point.weights.name)
     console.print(table)
     for backend, factor in factors.items():
         console.print(f"{backend}: the weights' difference grows {factor:.2f}-fold from step to step")

@@ -15,13 +15,15 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, errors
+from resnest.cli.values import Word
 
 
 @click.command("prepare-imagenet", cls=Command)
-@click.argument("archives", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(["train", "val"]), help="Only one of the two.")
+@click.argument("archives", type=Input("folder of archives", file=False, folder=True))
+@click.argument("output", type=Output("folder", file=False, folder=True))
+@click.option("--split", type=Word(["train", "val"]), help="Only one of the two.")
 @click.option("--no-check", is_flag=True, help="Take archives of another size or hash, packed anew for example.")
 def command(archives: Path, output: Path, split: str | None, no_check: bool) -> None:
     """Unpack ImageNet's official ARCHIVES into folders: OUTPUT/train and OUTPUT/val, with one for each class.

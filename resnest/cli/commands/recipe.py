@@ -7,13 +7,14 @@ import dataclasses
 import click
 
 from resnest.cli.terminal import Command
+from resnest.cli.values import CLASSIFIER, Word
 from resnest.cli.yaml import yaml_lines
 from resnest.specs.recipe import PRESETS, get_recipe
 
 
 @click.command("recipe", cls=Command)
-@click.argument("name")
-@click.option("--preset", type=click.Choice([*PRESETS]), default="gluon", show_default=True)
+@click.argument("name", type=CLASSIFIER)
+@click.option("--preset", type=Word([*PRESETS]), default="gluon", show_default=True)
 def command(name: str, preset: str) -> None:
     """Print the training recipe of the network NAME as YAML, to be changed and given to --config.
 

@@ -7,19 +7,28 @@ from typing import Any
 
 import click
 
-from resnest.cli.options import check_outputs, inference_options, read_inference
+from resnest.cli.options import inference_options, read_inference
+from resnest.cli.paths import Input, Output, check_outputs
 from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.cli.values import Number
+from resnest.data.label_maps import LABEL_MAPS
+from resnest.jobs.predict.draw import PICTURES
 
 
 @click.command("segment", cls=Command)
-@click.argument("photo", type=click.Path(path_type=Path))
+@click.argument("photo", type=Input("photo"))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The overlay; without it PHOTO's name with .overlay.png."
+    "-o",
+    "--output",
+    type=Output("picture", suffixes=[*PICTURES]),
+    help="The overlay; without it PHOTO's name with .overlay.png.",
 )
-@click.option("--labels", type=click.Path(path_type=Path), help="The label map; without it OUTPUT's with .labels.png.")
 @click.option(
-    "--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the colours over the photo."
+    "--labels",
+    type=Output("label map", suffixes=LABEL_MAPS),
+    help="The label map; without it OUTPUT's with .labels.png.",
 )
+@click.option("--opacity", type=Number(0, 1), default=0.5, show_default=True, help="Of the colours over the photo.")
 @inference_options
 def command(photo: Path, output: Path | None, labels: Path | None, opacity: float, **options: Any) -> None:
     """Label every pixel of PHOTO: an overlay with a legend, and the raw label map.
@@ -28,15 +37,13 @@ def command(photo: Path, output: Path | None, labels: Path | None, opacity: floa
     where a network tells 256 classes or more apart.
     """
     from resnest.data.classes import classes_of
-    from resnest.data.label_maps import check_label_map, label_image
+    from resnest.data.label_maps import label_image
     from resnest.data.photos import open_photo
-    from resnest.jobs.predict.draw import check_picture, overlay, save_picture, shares
+    from resnest.jobs.predict.draw import overlay, save_picture, shares
     from resnest.jobs.predict.segmentation import open_labeller
 
     output = output or photo.with_suffix(".overlay.png")
     labels = labels or output.with_suffix(".labels.png")
-    check_picture(output)
-    check_label_map(labels)
     inputs = {"the photo": photo, "the weights": options["weights"]}
     check_outputs({"the overlay": output, "the label map": labels}, inputs)
     image = open_photo(photo)

@@ -12,22 +12,29 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from resnest.backends import registry
+from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, errors
+from resnest.cli.values import CLASSIFIER, Setting, Word
 from resnest.cli.yaml import yaml_lines
 
 
 @click.command("train", cls=Command)
-@click.argument("name")
-@click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("name", type=CLASSIFIER)
+@click.argument("words", nargs=-1, type=Setting(), metavar="[KEY=VALUE]...")
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="A folder with train/ and val/, or .rec files."
+    "--data", type=Input("data set", folder=True), required=True, help="A folder with train/ and val/, or .rec files."
 )
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="A folder to write everything into.")
-@click.option("--backend", help="Where to train; without it the first backend.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A weight file to start from, of any classes.")
-@click.option("--config", type=click.Path(path_type=Path), help="A file of YAML with keys; `resnest recipe` makes one.")
+@click.option(
+    "--output", type=Output("folder", file=False, folder=True), required=True, help="A folder to write everything into."
+)
+@click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to train; without it the first backend.")
+@click.option("--weights", type=Input("weight file"), help="A weight file to start from, of any classes.")
+@click.option("--config", type=Input("file of YAML"), help="A file of YAML with keys; `resnest recipe` makes one.")
 @click.option("--resume", is_flag=True, help="Go on at the last checkpoint in --output; where there is none, start.")
-@click.option("--freeze-stages", type=int, help="Hold the stem (1), the stem and stage 1 (2), ... as they are.")
+@click.option(
+    "--freeze-stages", type=click.IntRange(0, 5), help="Hold the stem (1), the stem and stage 1 (2), ... as they are."
+)
 @click.option("--freeze-norm", is_flag=True, help="Hold every batch norm as it is.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and how fast; write nothing.")
 def command(
@@ -105,7 +112,6 @@ def _shown(training: Any, *, quiet: bool) -> Iterator[None]:
 
 
 def _preview(training: Any) -> None:
-    from resnest.backends import registry
     from resnest.jobs.train.preview import preview
 
     config, source, steps = training.config, training.source, training.steps

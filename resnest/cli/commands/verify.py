@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,31 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.backends import registry
+from resnest.cli.options import device_option
+from resnest.cli.paths import Input
+from resnest.cli.terminal import Command, console, errors, make_table, print_json
+from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
 from resnest.specs import get_spec
 from resnest.specs.protocols import PROTOCOLS, preparation
 
 
 @click.command("verify", cls=Command)
-@click.argument("name")
+@click.argument("name", type=CLASSIFIER)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=Input("data set", folder=True),
     required=True,
     help="A folder with val/, or the class folders, or val.rec.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="A weight file; without it published weights.")
-@click.option("--backend", help="Where to compute; without it the first backend.")
+@click.option("--weights", type=Input("weight file"), help="A weight file; without it published weights.")
+@click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to compute; without it the first backend.")
 @click.option("--compare", is_flag=True, help="Compute in every backend, and name the images on which they disagree.")
-@click.option("--protocol", type=click.Choice([*PROTOCOLS]), help="Without it the checkpoint's own.")
-@click.option("--size", type=int, help="Side of the image in pixels; without it the published one.")
-@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that read images.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--protocol", type=Word([*PROTOCOLS]), help="Without it the checkpoint's own.")
+@click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one.")
+@click.option("--batch", type=BATCH, default=32, show_default=True)
+@click.option("--workers", type=THREADS, default=2, show_default=True, help="Threads that read images.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     name: str,
@@ -52,7 +55,6 @@ def command(
     """
     if compare and backend:
         raise ValueError(f"--compare computes in every backend: leave --backend {backend}")
-    from resnest.backends import registry
     from resnest.jobs.parity import open_network
     from resnest.jobs.processes import own_device, process, processes
     from resnest.jobs.verify.classification import open_evaluation, verify
@@ -60,6 +62,8 @@ def command(
 
     first, *_ = registry.BACKENDS
     backends = [*registry.BACKENDS] if compare else [backend or first]
+    if size is not None:
+        get_spec(name).check_size(size, size)  # before the download
     path = weights or download(name)
     spec, arrays = open_network(get_spec(name), path)
     size = size or spec.image_size
@@ -90,7 +94,7 @@ def _print_json(spec: Any, found: Any, published: float | None, how: Any) -> Non
     facts = {"name": spec.name, "prepared": str(how), "published_top1": published, "accuracy": accuracy}
     apart = {name: dict(zip(found.accuracy, guesses)) for name, guesses in found.disagreements.items()}
     rest = {"unreadable": dict(found.unreadable), "disagreements": apart}
-    click.echo(json.dumps(facts | rest, indent=1))
+    print_json(facts | rest)
 
 
 def _print(spec: Any, found: Any, published: float | None, how: Any) -> None:

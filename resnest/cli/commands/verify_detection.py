@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import click
 from rich.progress import Progress
 
 from resnest.cli.options import detection_options
-from resnest.cli.terminal import Command, console, errors, make_table
+from resnest.cli.paths import Input, Output
+from resnest.cli.terminal import Command, console, errors, make_table, write_json
 
 
 @click.command("verify-detection", cls=Command)
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("annotations", type=click.Path(path_type=Path))
-@click.option(
-    "--json", "results", type=click.Path(path_type=Path), help="A file for all objects in COCO's result format."
-)
+@click.argument("images", type=Input("folder of photos", file=False, folder=True))
+@click.argument("annotations", type=Input("file of annotations"))
+@click.option("--json", "results", type=Output("JSON file"), help="A file for all objects in COCO's result format.")
 @detection_options
 def command(images: Path, annotations: Path, results: Path | None, **network: Any) -> None:
     """Average precision on the photos in IMAGES that the file ANNOTATIONS, of COCO's form, is of.
@@ -43,7 +41,7 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
         scores, rows = verify(finder, truth, images, track=track)
     if process() == 0:
         if results is not None:
-            results.write_text(json.dumps(rows) + "\n")
+            write_json(rows, results)
         _report(finder.spec, scores, len(truth.content["images"]))
 
 

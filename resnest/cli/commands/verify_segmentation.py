@@ -10,12 +10,13 @@ import click
 from rich.progress import Progress
 
 from resnest.cli.options import inference_options, read_inference
+from resnest.cli.paths import Input
 from resnest.cli.terminal import Command, console, errors, make_table
 
 
 @click.command("verify-segmentation", cls=Command)
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("labels", type=click.Path(path_type=Path))
+@click.argument("images", type=Input("folder of photos", file=False, folder=True))
+@click.argument("labels", type=Input("folder of label maps", file=False, folder=True))
 @click.option(
     "--zero-is-ignored/--zero-is-a-class",
     default=None,

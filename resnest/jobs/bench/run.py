@@ -50,6 +50,10 @@ PEERS = {
 }
 
 
+AGAINST = (*PEERS, *list(registry.BACKENDS)[1:])
+"""What the first backend can be compared with."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What every contender does: `batch` images of `size` x `size` pixels, predicted or, with `train`, one step.

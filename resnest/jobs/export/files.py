@@ -32,6 +32,14 @@ def suffix(format: str) -> str:
     return _FORMATS[format][0]
 
 
+def written(path: Path, format: str) -> list[Path]:
+    """The files that `export` writes; ValueError for a name that does not end as those of the format do."""
+    end = suffix(format)
+    if not path.name.endswith(end):
+        raise ValueError(f"{path} does not end with {end}, as a file of format {format} does")
+    return [path, *([path.with_name(path.name.removesuffix(end) + "-0000.params")] if format == "mxnet" else [])]
+
+
 def export(
     spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: str | os.PathLike, format: str
 ) -> list[Difference]:
@@ -42,10 +50,7 @@ def export(
     `mxnet` file keeps its tensors beside it, in `...-0000.params`. Raises ValueError for weights
     that are not the spec's own, ImportError for a format whose framework is missing.
     """
-    end = suffix(format)
-    path = Path(path)
-    if not path.name.endswith(end):
-        raise ValueError(f"{path} does not end with {end}, as a file of format {format} does")
+    path, *_ = written(Path(path), format)
     backend = _FORMATS[format][1]
     writer = onnx_graph if backend is None else registry.exporter(backend)
     writer.write(spec, in_form_of(spec, weights), path, format)

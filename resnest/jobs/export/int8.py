@@ -26,17 +26,21 @@ class Int8Error:
     same_class: float
 
 
+def check(photos: Sequence[Path]) -> None:
+    """ValueError without photos and ImportError without onnxruntime, before the work that both are needed for."""
+    if not photos:
+        raise ValueError(f"INT8 needs photos to calibrate on: give a folder with some ({', '.join(PHOTOS)})")
+    import_onnxruntime()
+
+
 def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], how: How) -> Int8Error:
     """Write the float32 ONNX file at `path` as INT8 to `target` and measure the error on the same `photos`.
 
     Convolutions and the classifier are quantized, weights per output channel, activations
     by the range that they have on the photos, prepared as `how` says. Raises ValueError without photos.
     """
-    import_onnxruntime()
+    check(photos)
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    if not photos:
-        raise ValueError(f"INT8 needs photos to calibrate on: give a folder with some ({', '.join(PHOTOS)})")
 
     class Photos(CalibrationDataReader):
         def __init__(self) -> None:

@@ -6,6 +6,7 @@ Nothing here knows a framework: a `Predict` gives the logits of an array, and ev
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,6 +149,10 @@ def enlarge(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
     return labels
 
 
+def _by(width: int, height: int) -> str:
+    return f"{width}x{height}"
+
+
 @dataclass(frozen=True)
 class Labeller:
     """A segmentation network with weights, and how photos are put through it.
@@ -165,7 +170,9 @@ class Labeller:
         seen = photo
         if self.size is not None:
             scale = self.size / min(photo.size)
-            sides = round(photo.width * scale), round(photo.height * scale)
+            sides = max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
+            if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > Image.MAX_IMAGE_PIXELS:
+                raise ValueError(f"a photo of {_by(*photo.size)} pixels would be {_by(*sides)} when it is resized")
             seen = photo.resize(sides, Image.Resampling.BILINEAR)
         found = self.inference.probabilities(self.predict, normalise(seen))
         return enlarge(found, photo.height, photo.width)

@@ -214,3 +214,6 @@ _WRITERS: dict[str, Callable[[BinaryIO, Tensors], None]] = {
     ".pt": torch_pickle.write,
     ".params": mxnet_params.write,
 }
+
+WRITABLE = tuple(_WRITERS)
+"""What the name of a weight file that is written ends with."""

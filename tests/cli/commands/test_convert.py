@@ -40,7 +40,9 @@ def test_the_script_is_the_same_command(tmp_path):
     subprocess.run([sys.executable, script, tmp_path / "a.npz", tmp_path / "b.params"], check=True)
     assert weights.dialect_of(tmp_path / "b.params") == "gluon"
     failed = subprocess.run([sys.executable, script, "x.npz", "y.npz"], capture_output=True, text=True, check=False)
-    assert (failed.returncode, failed.stderr) == (2, "Error: there is no weight file x.npz\n")
+    assert failed.returncode == 2
+    assert len(failed.stderr.splitlines()) == 1
+    assert "there is no weight file x.npz" in failed.stderr
 
 
 @pytest.mark.gluon
@@ -68,5 +70,7 @@ def test_converting_the_backbone_leaves_heads_out(tmp_path):
         (["a.params", "b.bin"], "b.bin has no suffix of a weight file"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(arguments, sentence):
+def test_bad_input_is_one_sentence_and_status_2(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.params").write_text("text")
     assert sentence in refused(run("convert", *arguments))

@@ -52,7 +52,7 @@ def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path):
         (["photos", "-o", "out.png"], "out.png is no folder, and there are 2 photos"),
         (["nowhere.jpg"], "there is no photo nowhere.jpg"),
         (["photos", "photos", "-o", "out"], "two photos would be drawn to"),
-        (["empty"], "there is no photo in empty"),
+        (["empty"], "empty is empty, and no photo"),
         (["photos", "--model", "faster_rcnn_resnest50_coco"], "tiny.npz: these weights are a mask_rcnn's"),
         (
             ["photos", "--weights", "imagenet.npz"],

@@ -25,7 +25,11 @@ def test_a_photo_that_is_none_is_one_sentence(tmp_path):
         (["--steps", 2, "--protocol", "timm"], "timm"),
     ],
 )
-def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monkeypatch):
+def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.pth", "resnest50-bcfefe1d.params"):
+        (tmp_path / name).write_text("not looked into")
+
     def load_image(path, how):
         raise ValueError(str(how))  # which ends the command here
 

@@ -21,6 +21,7 @@ def official(archives):
 
 
 def test_without_archives_it_says_which_is_missing(tmp_path):
+    (tmp_path / "a.txt").write_text("no archive")
     assert "there is no archive" in refused(run("prepare-imagenet", tmp_path, tmp_path / "out"))
     assert "ILSVRC2012_img_val.tar" in refused(run("prepare-imagenet", tmp_path, tmp_path / "out", "--split", "val"))
     assert not (tmp_path / "out").exists()

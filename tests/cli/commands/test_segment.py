@@ -69,16 +69,16 @@ def own(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "{}/a.png"], "the overlay would take the place of the photo"),
-        (["-o", "{}/../{name}/a.png"], "the overlay would take the place of the photo"),
-        (["--labels", "{}/a.png"], "the label map would take the place of the photo"),
-        (["-o", "{}/b.png", "--labels", "{}/b.png"], "the label map would take the place of the overlay"),
-        (["-o", "{}/linked.png"], "the overlay would take the place of the photo"),
-        (["-o", "{}/weights.png"], "the overlay would take the place of the weights"),
+        (["-o", "{}/a.png"], "--output would take the place of PHOTO"),
+        (["-o", "{}/../{name}/a.png"], "--output would take the place of PHOTO"),
+        (["--labels", "{}/a.png"], "--labels would take the place of PHOTO"),
+        (["-o", "{}/b.png", "--labels", "{}/b.png"], "--labels would take the place of --output"),
+        (["-o", "{}/linked.png"], "--output would take the place of PHOTO"),
+        (["-o", "{}/weights.png"], "--output would take the place of --weights"),
         (["-o", "{}/b.txt"], "b.txt has no suffix of a picture"),
-        (["--labels", "{}/b.jpg"], "b.jpg cannot be a label map"),
+        (["--labels", "{}/b.jpg"], "b.jpg has no suffix of a label map"),
         (["-o", "{}/nowhere/b.png"], "there is no folder"),
-        (["-o", "{}/folder.png"], "folder.png is a folder, and the overlay is a file"),
+        (["-o", "{}/folder.png"], "folder.png is a folder, and a picture is a file"),
     ],
 )
 def test_where_it_cannot_write_is_said_before_any_work(own, words, message, monkeypatch):

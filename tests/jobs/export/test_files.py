@@ -90,6 +90,8 @@ def test_the_command_writes_int8_calibrated_on_photos_and_says_its_error(tmp_pat
 
 
 def test_the_command_refuses_int8_without_photos_or_onnx(tmp_path, small_file):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.txt").write_text("no photo")
     command = ["export", "resnest14", "--weights", str(small_file), "--int8", str(tmp_path / "none")]
     result = CliRunner().invoke(main, [*command, "--format", "torchscript"])
     assert result.exit_code == 2

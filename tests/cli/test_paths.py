@@ -3,7 +3,7 @@
 import pytest
 
 from resnest import get_spec, weights
-from resnest.cli.options import check_outputs
+from resnest.cli.paths import check_outputs
 from resnest.weights.seeded import draw_weights
 from tests.support.cli import refused, run
 
@@ -28,11 +28,11 @@ def test_a_relative_path_to_what_is_read_is_refused(tmp_path, monkeypatch):
     [
         (
             ["detect", "{}/a.png", "--weights", "{}/a.npz", "-o", "{}/a.png"],
-            "the picture would take the place of the photo",
+            "--output would take the place of PHOTO",
         ),
         (
             ["detect", "{}/a.png", "--weights", "{}/a.npz", "--json", "{}/a.npz"],
-            "the results would take the place of the weights",
+            "--json would take the place of --weights",
         ),
     ],
 )
@@ -49,5 +49,5 @@ def test_export_does_not_take_the_place_of_its_weights(tmp_path):
     weights.save(draw_weights(get_spec("resnest14")), path)
     before = path.read_bytes()
     found = run("export", "resnest14", "--format", "onnx", "--weights", path, "--output", path)
-    assert "the file would take the place of the weights" in " ".join(refused(found).split())
+    assert "--output would take the place of --weights" in " ".join(refused(found).split())
     assert path.read_bytes() == before

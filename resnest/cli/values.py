@@ -1,0 +1,137 @@
+"""What arguments and options may be: types that refuse a bad value, in one sentence and before any work.
+
+Every argument and option of every command is one of these, a path (`resnest.cli.paths`), a `click.IntRange` that has
+two ends, or a flag.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from resnest.specs import (
+    find,
+    get_detection_spec,
+    get_segmentation_spec,
+    get_spec,
+    list_detection_models,
+    list_models,
+    list_segmentation_models,
+)
+from resnest.specs.arguments import closest
+
+LONGEST = 16384
+"""Pixels of a side, at most: above it a batch of one image fits into no memory."""
+
+SIDE = click.IntRange(1, LONGEST)
+BATCH = click.IntRange(1, 65536)
+THREADS = click.IntRange(1, 1024)
+
+DEVICES = ("cpu", "cuda", "gpu", "mps", "xpu")
+"""What networks are computed on: `gpu` is MXNet's word for `cuda`."""
+
+
+class Word(click.Choice):
+    """One of some words; a mistake is answered with those that come closest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if value in self.choices else self.fail(_unknown(param, value, self.choices), param, context)
+
+
+class Words(click.ParamType):
+    """Some of some words, with commas between them; () for none."""
+
+    name = "words"
+
+    def __init__(self, choices: Sequence[str]):
+        self.choices = tuple(choices)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
+        words = tuple(filter(None, value.split(","))) if isinstance(value, str) else tuple(value)
+        for word in words:
+            if word not in self.choices:
+                self.fail(_unknown(None, word, self.choices), param, context)
+        return words
+
+
+class Number(click.FloatRange):
+    """A number between two ends; Click's own takes what is no number (nan) for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        number = super().convert(value, param, context)
+        return number if math.isfinite(number) else self.fail(f"{value} is no number", param, context)
+
+
+class Setting(click.ParamType):
+    """A key and its value, `batch=64`; which keys there are the command knows."""
+
+    name = "setting"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        if not re.match(r"\w[\w.]*=", value):
+            self.fail(f"{value!r} is no KEY=VALUE, as batch=64 is", param, context)
+        return str(value)
+
+
+class NetworkName(click.ParamType):
+    """The name of a published network that `get` has a spec for."""
+
+    name = "name"
+
+    def __init__(self, get: Callable[[str], Any], known: Sequence[str]):
+        self.get, self.known = get, known
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        try:
+            self.get(value)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+        return str(value)
+
+    def shell_complete(self, context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
+
+
+CLASSIFIER = NetworkName(get_spec, list_models())
+SEGMENTER = NetworkName(get_segmentation_spec, list_segmentation_models())
+DETECTOR = NetworkName(get_detection_spec, list_detection_models())
+NETWORK = NetworkName(find, [*list_models(), *list_segmentation_models(), *list_detection_models()])
+
+
+class Device(click.ParamType):
+    """A device that a framework may have, as it is called in both: `gpu(0)` is `gpu:0`.
+
+    Whether this machine has it is asked of the backend, before the command begins.
+    """
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        found = re.fullmatch(r"([a-z]+)(?::([0-9]{1,3})|\(([0-9]{1,3})\))?", value)
+        if not found or found[1] not in DEVICES:
+            word = re.split(r"[:(]", value)[0]
+            self.fail(f"there is no device {value!r}; {closest(word, DEVICES)}", param, context)
+        number = found[2] or found[3]
+        return found[1] if number is None else f"{found[1]}:{int(number)}"
+
+
+def check_device(command: click.Command, values: Mapping[str, Any]) -> None:
+    """ValueError where a command was given a device that its backend cannot use on this machine."""
+    for param in command.params:
+        device = values.get(param.name or "")
+        if isinstance(param.type, Device) and device not in (None, "cpu"):
+            from resnest.backends import registry
+            from resnest.jobs.processes import own_device
+
+            backend = values.get("backend") or next(iter(registry.BACKENDS))
+            registry.load(backend).device_of(own_device(device))
+
+
+def _unknown(param: click.Parameter | None, word: object, known: Sequence[str]) -> str:
+    kind = "thing" if param is None else str(param.name).replace("_", " ")
+    return f"there is no {kind} {word!r}; {closest(str(word), known)}"
