@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.cli.paths import Input
-from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Word
+from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Key, Word
 
 output_stride_option = click.option(
     "--output-stride",
@@ -16,6 +16,13 @@ output_stride_option = click.option(
     help="32, or 16 and 8 for dilated networks; without it the published one.",
 )
 
+
+which_option = click.option(
+    "--which",
+    type=Key(),
+    help="Of a checkpoint with several networks: ema, the average of the weights; model, the weights themselves; or a "
+    "key of it. Without it the average, where there is one.",
+)
 
 device_option = click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 
@@ -37,6 +44,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--model", type=SEGMENTER, help="A published network's name; without it what the weights are recognised as."
         ),
         click.option("--weights", type=Input("weight file"), required=True, help="A segmentation checkpoint."),
+        which_option,
         backend_option,
         device_option,
         click.option("--size", type=SIDE, help="Short side in pixels to resize to first; without it as the photo is."),
@@ -58,6 +66,7 @@ def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--model", type=DETECTOR, help="A published network's name; without it what the weights are recognised as."
         ),
         click.option("--weights", type=Input("weight file"), required=True, help="A detector's checkpoint."),
+        which_option,
         backend_option,
         device_option,
     ]

@@ -78,6 +78,17 @@ class Setting(click.ParamType):
         return str(value)
 
 
+class Key(click.ParamType):
+    """What something is called within a file; whether it is there the reader of the file knows."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        if not value or not value.isprintable():
+            self.fail(f"{value!r} is no key", param, context)
+        return str(value)
+
+
 class NetworkName(click.ParamType):
     """The name of a published network that `get` has a spec for."""
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from resnest import weights as weight_files
 from resnest.backends import registry
+from resnest.backends.choose import check_which
 from resnest.data.photos import load_image
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
@@ -72,14 +73,16 @@ def difference(
 
 
 def open_network(
-    spec: Network, weights: str | os.PathLike | None, deploy: bool | None = None
+    spec: Network, weights: str | os.PathLike | None, deploy: bool | None = None, *, which: str | None = None
 ) -> tuple[Network, dict[str, np.ndarray]]:
     """The network `spec` with the weights in a file, for as many classes and channels as they have; drawn without one.
 
-    `deploy` says whether it is to be the deploy form; None leaves it in the form that the weights have. Raises
-    ValueError for the deploy form of a network that has none, and for weights that are not the network's.
+    `deploy` says whether it is to be the deploy form; None leaves it in the form that the weights have. `which` chooses
+    between the networks in the file, as in `resnest.weights.load`. Raises ValueError for the deploy form of a network
+    that has none, for weights that are not the network's, and for `which` without a file.
     """
-    tensors = draw_weights(spec) if weights is None else weight_files.load(weights)
+    check_which(which, weights)
+    tensors = draw_weights(spec) if weights is None else weight_files.load(weights, which=which)
     found: Any = weight_files.recognise({tensor: array.shape for tensor, array in tensors.items()})
     spec = spec.fitted(found)
     if deploy is not None:
@@ -192,14 +195,22 @@ def training_batch(image: np.ndarray) -> np.ndarray:
 
 
 def verify_conversion(
-    source: str | os.PathLike, target: str | os.PathLike, *, backbone: bool = False, size: int = 128
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    backbone: bool = False,
+    which: str | None = None,
+    size: int = 128,
 ) -> Difference:
-    """Logits of two files of the same network on a photo, each in the framework whose names it has."""
+    """Logits of two files of the same network on a photo, each in the framework whose names it has.
+
+    `which` chooses between the networks in the `source`.
+    """
     logits = []
-    for path in (source, target):
-        weights = weight_files.load(path, backbone=backbone)
+    for path, chosen in ((source, which), (target, None)):
+        weights = weight_files.load(path, backbone=backbone, which=chosen)
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
-        backend = registry.load(registry.speaker_of(weight_files.dialect_of(path)))
+        backend = registry.load(registry.speaker_of(weight_files.dialect_of(path, which=chosen)))
         logits.append(backend.run_stages(spec, weights, with_channels(load_image(None, size), spec.in_channels))[-1])
     return difference("logits", logits[1], logits[0], _logits_bound(spec, "float32"))
 

@@ -59,6 +59,7 @@ def create_model(
     pretrained: bool | str = False,
     root: str | os.PathLike | None = None,
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    which: str | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
     **changes: Any,
@@ -67,7 +68,8 @@ def create_model(
 
     `pretrained` asks for published weights: of one source in `resnest.weights.published.pretrained`, or of
     the first that has them. They are kept in the folder `root`. `weights` are canonical arrays or
-    a weight file. Either kind is adapted to the `in_channels` and `num_classes` that are asked for.
+    a weight file, `which` of its networks as in `resnest.weights.load`. Either kind is adapted to the
+    `in_channels` and `num_classes` that are asked for.
 
     `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
     4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
@@ -81,12 +83,13 @@ def create_model(
     other = OTHER_TASKS.get(type(find(name)))
     if other is not None:
         words = {"pretrained": pretrained, "root": root, "features_only": features_only, "out_indices": out_indices}
-        refused = {word: value for word, value in words.items() if value}
-        return other(name, weights=weights, **changes, **refused)
+        words |= {"which": which}
+        given = {word: value for word, value in words.items() if value}
+        return other(name, weights=weights, **changes, **given)
     changes, options = sort_arguments(name, changes, OPTIONS, ELSEWHERE)
     spec = get_spec(name, **changes)
     options |= feature_options(features_only, out_indices)
-    arrays = choose(spec, pretrained, weights, root, asked=changes, headless=features_only)
+    arrays = choose(spec, pretrained, weights, root, asked=changes, headless=features_only, which=which)
     network = ResNeStFeatures if features_only else ResNeSt
     if arrays is None:
         return network(spec, **options)

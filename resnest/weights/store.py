@@ -69,9 +69,9 @@ def convert(
     return spec
 
 
-def dialect_of(path: Path) -> str:
-    """The name of the dialect that the file at `path` is in."""
-    with files.open_file(path) as source:
+def dialect_of(path: Path, *, which: str | None = None) -> str:
+    """The name of the dialect that the file at `path` is in, or `which` of its networks, as `load` chooses."""
+    with files.open_file(path, which) as source:
         try:
             return _detect(source.renamed(unwrap(source)))[1].name
         except ValueError as error:

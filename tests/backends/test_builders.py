@@ -1,11 +1,13 @@
+import dataclasses
 from functools import partial
 
 import numpy as np
 import pytest
 
-from resnest import get_spec, weights
+from resnest import ResNeStSpec, get_spec, weights
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like
+from tests.support.specs import tiny_segmenter
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 
@@ -67,6 +69,23 @@ def test_a_model_is_built_from_a_weight_file(backend, suffix, tmp_path):
     model = backend.module.create_model("resnest14", weights=path, num_classes=4, **NARROW)
     held = backend.module.get_weights(model)
     assert all((held[name] == array).all() for name, array in draw_weights(spec).items())
+
+
+@pytest.mark.parametrize("spec", [get_spec("resnest14", num_classes=4, **NARROW), tiny_segmenter()], ids=type)
+def test_of_several_networks_in_a_file_the_one_that_is_asked_for_is_taken(backend, spec, tmp_path):
+    drawn = draw_weights(spec)
+    named = {"teacher": drawn, "student": {name: array * np.float32(0.5) for name, array in drawn.items()}}
+    arrays = {f"{who}.{name}": array for who, one in named.items() for name, array in one.items()}
+    np.savez(tmp_path / "both.npz", **arrays)
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "name"}
+    name = "resnest14" if isinstance(spec, ResNeStSpec) else "fcn_resnest101_voc"
+    for who, wanted in named.items():
+        model = backend.module.create_model(name, weights=tmp_path / "both.npz", which=who, **fields)
+        held = backend.module.get_weights(model)
+        assert all(np.array_equal(held[name], array) for name, array in wanted.items())
+    for other in ({"weights": drawn}, {}):
+        with pytest.raises(ValueError, match="which='student' chooses within a weight file"):
+            backend.module.create_model(name, which="student", **other, **fields)
 
 
 def test_weights_of_another_network_are_refused(backend):

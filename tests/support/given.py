@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnest.cli.paths import Input, Output
-from resnest.cli.values import Device, NetworkName, Number, Setting, Word, Words
+from resnest.cli.values import Device, Key, NetworkName, Number, Setting, Word, Words
 
 Values = Callable[[Path], object]
 """From a folder of a test's own, as `furnish` leaves it, to a value."""
@@ -35,8 +35,8 @@ def taken(param: click.Parameter, folder: Path) -> object:
         return kind.known[0]
     if isinstance(kind, (Word, Words)):
         return kind.choices[-1]
-    if isinstance(kind, (Device, Setting)):
-        return "cpu" if isinstance(kind, Device) else "batch=64"
+    if isinstance(kind, (Device, Setting, Key)):
+        return "cpu" if isinstance(kind, Device) else "batch=64" if isinstance(kind, Setting) else "ema"
     return getattr(kind, "min", None)
 
 
@@ -61,6 +61,9 @@ def refused_values(param: click.Parameter) -> Iterator[tuple[str, Values, str]]:
     elif isinstance(kind, Setting):
         for word in ("batch", "=64", "", "a b=1"):
             yield f"no setting: {word!r}", _always(word), "is no KEY=VALUE"
+    elif isinstance(kind, Key):
+        for word in ("", "a\x1b[2J"):
+            yield f"no key: {word!r}", _always(word), "is no key"
 
 
 def is_narrow(param: click.Parameter) -> bool:
@@ -68,7 +71,7 @@ def is_narrow(param: click.Parameter) -> bool:
     kind: Any = param.type
     if isinstance(kind, (click.IntRange, Number)):
         return kind.min is not None and kind.max is not None
-    return isinstance(kind, (Input, Output, NetworkName, Word, Words, Device, Setting, type(click.BOOL)))
+    return isinstance(kind, (Input, Output, NetworkName, Word, Words, Device, Setting, Key, type(click.BOOL)))
 
 
 def _always(value: object) -> Values:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from resnest.cli.options import which_option
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.cli.values import Word
@@ -22,18 +23,19 @@ from resnest.weights.names.backbone import ALIASES, DIALECTS
     help="Names to write; without it Gluon's for .params and PyTorch's for the others.",
 )
 @click.option("--backbone", is_flag=True, help="Take the backbone alone, without any head or classifier.")
+@which_option
 @click.option("--verify", is_flag=True, help="Load both files and compare their logits.")
-def command(source: Path, target: Path, dialect: str | None, backbone: bool, verify: bool) -> None:
+def command(source: Path, target: Path, dialect: str | None, backbone: bool, which: str | None, verify: bool) -> None:
     """Rewrite the weight file SOURCE as TARGET (.safetensors, .npz, .pth, .params)."""
     from resnest import weights
 
     with errors.status(f"converting {source.name}"):
-        spec = weights.convert(source, target, dialect=dialect, backbone=backbone)
+        spec = weights.convert(source, target, dialect=dialect, backbone=backbone, which=which)
     click.echo(f"{target}: {spec.name}, {len(spec.tensors())} tensors, {target.stat().st_size / 1e6:.1f} MB")
     if verify:
         from resnest.jobs.parity import verify_conversion
 
         with errors.status("comparing logits"):
-            row = verify_conversion(source, target, backbone=backbone)
+            row = verify_conversion(source, target, backbone=backbone, which=which)
         console.print(difference_table([row]))
         exit_status([row])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.backends import registry
-from resnest.cli.options import output_stride_option
+from resnest.cli.options import output_stride_option, which_option
 from resnest.cli.paths import Input, Output, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.cli.values import CLASSIFIER, Word
@@ -23,6 +23,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 @click.option("--format", type=Word(_FORMATS), required=True)
 @click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@which_option
 @output_stride_option
 @click.option(
     "--deploy/--no-deploy",
@@ -39,6 +40,7 @@ def command(
     format: str,
     output: Path | None,
     weights: Path | None,
+    which: str | None,
     output_stride: int | None,
     deploy: bool | None,
     int8: Path | None,
@@ -65,7 +67,8 @@ def command(
         check(photos)
         outputs["the INT8 network"] = target
     check_outputs(outputs, inputs)
-    spec, tensors = open_network(spec, weights, True if deploy is None and format == "onnx" else deploy)
+    folded = True if deploy is None and format == "onnx" else deploy
+    spec, tensors = open_network(spec, weights, folded, which=which)
     with errors.status(f"writing and checking {path.name}"):
         rows = files.export(spec, tensors, path, format)
     form = "deploy form" if spec.deploy else "training form"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from resnest.cli.options import output_stride_option
+from resnest.cli.options import output_stride_option, which_option
 from resnest.cli.parts import part_of
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import (
@@ -31,6 +31,7 @@ from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 @click.command("parity", cls=Command)
 @click.argument("name", type=NETWORK)
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@which_option
 @click.option("--image", type=Input("photo"), help="A photo; without it the one that comes with the package.")
 @click.option(
     "--protocol",
@@ -55,6 +56,7 @@ from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 def command(
     name: str,
     weights: Path | None,
+    which: str | None,
     image: Path | None,
     protocol: str | None,
     dtype: str | None,
@@ -71,7 +73,17 @@ def command(
         if deploy or train:
             raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
         _curves(
-            name, weights, image, protocol, dtype or "float64", size or 64, output_stride, steps, plot_path, as_json
+            name,
+            weights,
+            which,
+            image,
+            protocol,
+            dtype or "float64",
+            size or 64,
+            output_stride,
+            steps,
+            plot_path,
+            as_json,
         )
         return
     if plot_path is not None:
@@ -94,7 +106,7 @@ def command(
             status.update(f"{spec.name} at {size}x{size} in {dtype}: {step}")
 
         progress("weights")
-        spec, tensors = parity.open_network(spec, weights, deploy or None)
+        spec, tensors = parity.open_network(spec, weights, deploy or None, which=which)
         pixels = parity.with_channels(photo, spec.in_channels)
         stages = parity.compare_stages(spec, tensors, pixels, progress)
         step = parity.compare_training(spec, tensors, parity.training_batch(pixels), progress) if train else []
@@ -116,6 +128,7 @@ def command(
 def _curves(
     name: str,
     weights: Path | None,
+    which: str | None,
     image: Path | None,
     protocol: str | None,
     dtype: str,
@@ -136,7 +149,7 @@ def _curves(
         figure(1, 1)  # or what it takes is said before the work
     photo = load_image(image, preparation(protocol or protocol_of(weights), size, spec.name)).astype(dtype)
     with errors.status(f"{spec.name}: weights") as status:
-        spec, tensors = parity.open_network(spec, weights)
+        spec, tensors = parity.open_network(spec, weights, which=which)
         batches = curve.draw_batches(parity.with_channels(photo, spec.in_channels), spec.num_classes, steps)
         rates = curve.warmed_up(steps)
         points = curve.compare_curves(spec, tensors, batches, rates, curve.rule(spec), dtype, status.update)

@@ -13,6 +13,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from resnest.backends import registry
+from resnest.cli.options import which_option
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, errors
 from resnest.cli.values import CLASSIFIER, Setting, Word
@@ -30,6 +31,7 @@ from resnest.cli.yaml import yaml_lines
 )
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to train; without it the first backend.")
 @click.option("--weights", type=Input("weight file"), help="A weight file to start from, of any classes.")
+@which_option
 @click.option("--config", type=Input("file of YAML"), help="A file of YAML with keys; `resnest recipe` makes one.")
 @click.option("--resume", is_flag=True, help="Go on at the last checkpoint in --output; where there is none, start.")
 @click.option(

@@ -11,7 +11,7 @@ import click
 from rich.progress import Progress
 
 from resnest.backends import registry
-from resnest.cli.options import device_option
+from resnest.cli.options import device_option, which_option
 from resnest.cli.paths import Input
 from resnest.cli.terminal import Command, console, errors, make_table, print_json
 from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
@@ -28,6 +28,7 @@ from resnest.specs.protocols import PROTOCOLS, preparation
     help="A folder with val/, or the class folders, or val.rec.",
 )
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it published weights.")
+@which_option
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to compute; without it the first backend.")
 @click.option("--compare", is_flag=True, help="Compute in every backend, and name the images on which they disagree.")
 @click.option("--protocol", type=Word([*PROTOCOLS]), help="Without it the checkpoint's own.")
@@ -40,6 +41,7 @@ def command(
     name: str,
     data: Path,
     weights: Path | None,
+    which: str | None,
     backend: str | None,
     compare: bool,
     protocol: str | None,
@@ -65,7 +67,7 @@ def command(
     if size is not None:
         get_spec(name).check_size(size, size)  # before the download
     path = weights or download(name)
-    spec, arrays = open_network(get_spec(name), path)
+    spec, arrays = open_network(get_spec(name), path, which=which)
     size = size or spec.image_size
     spec.check_size(size, size)
     how = preparation(protocol or protocol_of(path), size, spec.name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from resnest.backends.choose import arrays_of
 from resnest.gluon._mxnet import mx
 from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, norm_of, sequential
 from resnest.gluon.layers.units import pooled_unit, resize_like, unit
@@ -16,7 +17,6 @@ from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import OnContexts, load_weights
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
-from resnest.weights import load
 
 
 class Head(mx.gluon.Block):
@@ -143,24 +143,26 @@ def create_segmenter(
     name: str,
     *,
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    which: str | None = None,
     ctx: Any = None,
     **changes: Any,
 ) -> Segmenter:
     """The segmentation network called `name`, on the context or contexts `ctx`, freshly drawn or with `weights`.
 
     `weights` are canonical arrays or a weight file, in mmsegmentation's or sssegmentation's
-    names. `changes` are fields of `resnest.SegmentationSpec` and `norm_layer`.
+    names, `which` of its networks as in `resnest.weights.load`. `changes` are fields of `resnest.SegmentationSpec`
+    and `norm_layer`.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, and TypeError for an unknown word.
     """
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_segmentation_spec(name, **changes)
+    arrays = arrays_of(weights, which)
     model = Segmenter(spec, **options)
-    if weights is None:
+    if arrays is None:
         model.initialize(ctx=ctx)
         model.drawn = True
     else:
-        arrays = weights if isinstance(weights, Mapping) else load(weights)
         load_weights(model, arrays, ctx=ctx, copy=arrays is weights)
     return model

@@ -37,14 +37,20 @@ class Finder:
 
 
 def open_finder(
-    weights: str | os.PathLike, *, model: str | None = None, backend: str = "torch", device: str = "cpu"
+    weights: str | os.PathLike,
+    *,
+    model: str | None = None,
+    which: str | None = None,
+    backend: str = "torch",
+    device: str = "cpu",
 ) -> Finder:
     """The detector of a checkpoint: the published one called `model`, or without it what the tensors are recognised as.
 
-    Raises ValueError, naming the file, for weights that are no detector's or not the model's.
+    `which` chooses between the networks in the file, as in `resnest.weights.load`. Raises ValueError, naming the file,
+    for weights that are no detector's or not the model's.
     """
     spec = get_detection_spec(model) if model else None
-    arrays = load(weights)
+    arrays = load(weights, which=which)
     try:
         spec = spec or detection.recognise({name: array.shape for name, array in arrays.items()})
         arrays = detection.fit(arrays, spec, spec.tensors())

@@ -183,16 +183,18 @@ def open_labeller(
     inference: Inference,
     *,
     model: str | None = None,
+    which: str | None = None,
     backend: str = "torch",
     device: str = "cpu",
     size: int | None = None,
 ) -> Labeller:
     """The network of a checkpoint: the published one called `model`, or without it what the tensors are recognised as.
 
-    Raises ValueError, naming the file, for weights that are no segmentation network's or not the model's.
+    `which` chooses between the networks in the file, as in `resnest.weights.load`. Raises ValueError, naming the file,
+    for weights that are no segmentation network's or not the model's.
     """
     spec = get_segmentation_spec(model) if model else None
-    arrays = load(weights)
+    arrays = load(weights, which=which)
     try:
         spec = spec or segmentation.recognise({name: array.shape for name, array in arrays.items()})
         arrays = segmentation.fit(arrays, spec, spec.tensors())

@@ -27,6 +27,7 @@ def open_training(
     *,
     backend: str | None = None,
     weights: Path | None = None,
+    which: str | None = None,
     resume: bool = False,
     config: Path | None = None,
     words: Sequence[str] = (),
@@ -34,9 +35,10 @@ def open_training(
     """The training of the network `name` on the images in `data`, ready for `Training.run(resume)`.
 
     `data` holds `train` and, where there is something to evaluate on, `val`: a folder with a folder for each class, or
-    a `.rec` file. `weights` is a file to start from; without it the weights are drawn. With `resume` the last
-    checkpoint in `output` says what is asked for, and the file `config` and the `words` what is to be changed in it;
-    where there is none yet, the training starts. Raises ValueError for what makes no training.
+    a `.rec` file. `weights` is a file to start from, `which` of its networks as in `resnest.weights.load`; without it
+    the weights are drawn. With `resume` the last checkpoint in `output` says what is asked for, and the file `config`
+    and the `words` what is to be changed in it; where there is none yet, the training starts. Raises ValueError for
+    what makes no training.
     """
     checkpoints = Checkpoints(output / "checkpoints")
     if checkpoints.steps() and not resume:
@@ -57,7 +59,7 @@ def open_training(
     if found is not None:
         arrays = found.state["weights"]
     else:
-        arrays = choose(asked.spec, False, weights, None, ("num_classes", "in_channels")) or first_weights(
+        arrays = choose(asked.spec, False, weights, None, ("num_classes", "in_channels"), which=which) or first_weights(
             asked.spec, asked.run.seed, asked.recipe.last_gamma
         )
     return Training(asked, _source(asked, learned, held_out, backend), output, backend, arrays, checkpoint=found)

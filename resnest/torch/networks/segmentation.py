@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resnest.backends.choose import arrays_of
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
-from resnest.weights import load
 
 
 class Head(nn.Module):
@@ -156,22 +156,27 @@ class Segmenter(nn.Module):
 
 
 def create_segmenter(
-    name: str, *, weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None, **changes: Any
+    name: str,
+    *,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    which: str | None = None,
+    **changes: Any,
 ) -> Segmenter:
     """The segmentation network called `name`, with freshly drawn weights or with `weights`.
 
     `weights` are canonical arrays or a weight file, in mmsegmentation's or sssegmentation's
-    names. `changes` are fields of `resnest.SegmentationSpec` and `norm_layer`.
+    names, `which` of its networks as in `resnest.weights.load`. `changes` are fields of `resnest.SegmentationSpec`
+    and `norm_layer`.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, and TypeError for an unknown word.
     """
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_segmentation_spec(name, **changes)
-    if weights is None:
+    arrays = arrays_of(weights, which)
+    if arrays is None:
         return Segmenter(spec, **options)
     with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
         model = Segmenter(spec, **options)
-    arrays = weights if isinstance(weights, Mapping) else load(weights)
     load_weights(model, arrays, copy=arrays is weights)
     return model

@@ -27,7 +27,7 @@ from resnest.weights.formats.tensors import Header, Tensors, printable
 
 Source = str | os.PathLike | bytes
 
-MAX_INDEX = 8 << 20
+MAX_INDEX = 2 << 20
 """Bytes that an index of shards may take: many times what the largest ResNeSt needs."""
 
 

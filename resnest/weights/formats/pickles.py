@@ -25,6 +25,9 @@ COST = 100
 _MOST_MEMOS = 1 << 32
 
 
+_LONG = (list, tuple, dict, str, bytes, bytearray)
+
+
 class Inert:
     """What stands for an object that was not built: its class or function by name, and what it was given."""
 
@@ -163,7 +166,7 @@ class Reader:
         build = self.build.get(name)
         if build is not None and isinstance(arguments, tuple):
             # The same long argument may be given again and again.
-            self.spend(COST * sum(len(one) for one in arguments if isinstance(one, (list, tuple, dict))))
+            self.spend(COST * sum(len(one) for one in arguments if isinstance(one, _LONG)))
             self.stack.append(build(*arguments))
         else:
             self.stack.append(Inert(name))

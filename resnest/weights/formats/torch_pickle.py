@@ -27,6 +27,7 @@ from resnest.weights.formats.torch_tensors import (
     BUILD,
     Memory,
     StoredTensor,
+    bytes_to_read,
     header,
     is_known,
     read_tensor,
@@ -54,13 +55,15 @@ def read(path: Path, which: str | None = None) -> Iterator[Tensors]:
             content, memory, unknown = _read_zip(stack.enter_context(open_archive(file)), file, size)
         else:
             content, memory, unknown = _read_row(file, size)
-        state, left, note = trainers.choose(content, which)
+        state, left, keys, note = trainers.choose(content, which)
         _check_state(state)
         if left is not None:
-            state = {name: state[name] for name in trainers.select(state, left)}
+            state = {name: state[name] for name in trainers.select(state, left, keys)}
         headers = {name: header(printable(name), tensor, memory) for name, tensor in state.items()}
-        # Many tensors, and all elements of one, may be the same few bytes of the file.
+        # Many tensors, and all elements of one, may be the same few bytes of the file; and to one of two elements that
+        # lie far apart, all between them has to be read.
         check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), size)
+        check_claim(sum(bytes_to_read(tensor, memory) for tensor in state.values()), size)
         if unknown:
             _warn_of(path, list(unknown))
         if note:
@@ -131,23 +134,23 @@ def _read_row(file: BinaryIO, size: int) -> tuple[Any, Memory, Mapping[str, None
         raise ValueError("it is no file that PyTorch wrote, or it is cut off")
     if reader.read() != _PROTOCOL:
         raise ValueError("it is of a kind that only PyTorch before 0.2 wrote")
-    system = reader.read()
-    order: Literal["<", ">"] = ">" if isinstance(system, Mapping) and system.get("little_endian") is False else "<"
-    lengths: dict[str, int] = {}
+    reader.read()  # about the machine, whose byte order does not count: all wrote little-endian
+    lengths: dict[str, tuple[int, int]] = {}
     reader.load = lambda saved: storage_of(saved, lengths)
     content = reader.read()
     keys = reader.read()
     places: dict[str, tuple[int, int]] = {}
     for key in keys if isinstance(keys, list) else []:
         head = file.read(8)
-        if not isinstance(key, str) or key not in lengths or len(head) < 8:
+        if not isinstance(key, str) or key not in lengths or head != lengths[key][0].to_bytes(8, "little"):
             raise ValueError("its list of storages does not fit what follows, or it is cut off")
-        start, end = file.tell(), file.tell() + lengths[key]
+        length = prod(lengths[key])
+        start, end = file.tell(), file.tell() + length
         if end > size:
             raise ValueError(f"it is cut off: storage {printable(key)} in it should end at byte {end} of {size}")
-        places[key] = start, lengths[key]
+        places[key] = start, length
         file.seek(end)
-    return content, _Row(file, places, order), reader.unknown
+    return content, _Row(file, places), reader.unknown
 
 
 class _Zip:
@@ -162,6 +165,9 @@ class _Zip:
         if key not in self.members:
             raise ValueError(f"its storage {printable(key)} is not there")
         return self.members[key].file_size
+
+    def before(self, key: str, start: int) -> int:
+        return 0 if self.members[key].compress_type == zipfile.ZIP_STORED else start
 
     @contextlib.contextmanager
     def open(self, key: str, start: int, count: int) -> Iterator[Any]:
@@ -181,13 +187,18 @@ class _Zip:
 class _Row:
     """Storages that follow one another in a file."""
 
-    def __init__(self, file: BinaryIO, places: Mapping[str, tuple[int, int]], order: Literal["<", ">"]):
-        self.file, self.places, self.order = file, places, order
+    order: Literal["<", ">"] = "<"
+
+    def __init__(self, file: BinaryIO, places: Mapping[str, tuple[int, int]]):
+        self.file, self.places = file, places
 
     def size(self, key: str) -> int:
         if key not in self.places:
             raise ValueError(f"its storage {printable(key)} is not there")
         return self.places[key][1]
+
+    def before(self, key: str, start: int) -> int:
+        return 0
 
     @contextlib.contextmanager
     def open(self, key: str, start: int, count: int) -> Iterator[Any]:

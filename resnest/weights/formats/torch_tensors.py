@@ -55,18 +55,22 @@ class Memory(Protocol):
     def size(self, key: str) -> int:
         """Bytes that the storage really has; ValueError where there is none."""
 
+    def before(self, key: str, start: int) -> int:
+        """How many of the `start` bytes before a place have to be read to get there."""
+
     def open(self, key: str, start: int, count: int) -> Any:
         """A context: the file from byte `start` of the storage, of which `count` bytes will be read."""
 
 
-def storage_of(saved: Any, lengths: dict[str, int]) -> Any:
-    """What a persistent id stands for; `lengths` gets the bytes of each storage."""
+def storage_of(saved: Any, lengths: dict[str, tuple[int, int]]) -> Any:
+    """What a persistent id stands for; `lengths` gets how many elements each storage has, and of how many bytes."""
     match saved:
-        case ("storage", Global(name=name), str(key), _, int(length), *_):
+        case ("storage", Global(name=name), str(key), _, int(length), *view):
             kind = _STORAGES.get(name.rpartition(".")[2])
-            if kind is None or not 0 <= length < _LARGEST:
+            # In the oldest files a storage may be a part of another one; nobody writes that any more.
+            if kind is None or not 0 <= length < _LARGEST or any(one is not None for one in view):
                 return Inert("torch.storage")
-            lengths[key] = length * _itemsize(kind)
+            lengths.setdefault(key, (length, _itemsize(kind)))
             return Storage(key, kind, length)
         case ("module", Global() as module, *_):
             return module
@@ -85,12 +89,15 @@ def _tensor_with_dtype(
 
 
 def _tensor_of_kind(storage: Any, offset: Any, shape: Any, strides: Any, kind: str) -> Any:
-    sound = isinstance(storage, Storage) and all(
-        type(number) is int and 0 <= number < _LARGEST for number in (offset, *shape, *strides)
-    )
-    if not sound or not len(shape) == len(strides) <= _MOST_DIMS:
+    sound = isinstance(storage, Storage) and all(_are_lengths(numbers) for numbers in ((offset,), shape, strides))
+    if not sound or len(shape) != len(strides):
         return Inert("torch.Tensor")
     return StoredTensor(storage, kind, offset, tuple(shape), tuple(strides))
+
+
+def _are_lengths(numbers: Any) -> bool:
+    few = isinstance(numbers, (tuple, list)) and len(numbers) <= _MOST_DIMS
+    return few and all(type(number) is int and 0 <= number < _LARGEST for number in numbers)
 
 
 def _tensor_with_attributes(function: Any, kind: Any, arguments: Any, *_: Any) -> Any:
@@ -134,6 +141,12 @@ def header(name: str, tensor: StoredTensor, memory: Memory) -> Header:
     if span and end > size:
         raise ValueError(f"{name} in it ends at byte {end} of a storage that has {size}")
     return Header(tensor.shape, np.dtype("f4" if tensor.kind == BFLOAT16 else _KINDS[tensor.kind]))
+
+
+def bytes_to_read(tensor: StoredTensor, memory: Memory) -> int:
+    """How much of its storage has to be read for a tensor that `header` found sound."""
+    span, itemsize = _span(tensor), _itemsize(tensor.kind)
+    return span * itemsize + memory.before(tensor.storage.key, tensor.offset * itemsize) if span else 0
 
 
 def _span(tensor: StoredTensor) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from resnest.weights.formats.pickles import Inert
+from resnest.weights.formats.torch_tensors import StoredTensor
 
 EMA, MODEL = "ema", "model"
 """What `which` calls the running average of the weights, and the weights themselves."""
@@ -23,15 +24,21 @@ PREFIXES = {
 """What stands before the names where both are in one state dict."""
 
 MOST_WRAPPERS = 4
+MOST_LISTED = 8
 MOST_MODULES = 1 << 14
 LONGEST_PREFIX = 1000
 
 
 class Choice(NamedTuple):
-    """A state dict out of a checkpoint; what is still to be chosen within it; and what is to be said about it."""
+    """A state dict out of a checkpoint.
+
+    `which` is still to be chosen within it, `keys` are those that could have been chosen before, and `note` is to be
+    said about it.
+    """
 
     state: Any
     which: str | None
+    keys: list[str]
     note: str | None
 
 
@@ -41,11 +48,12 @@ def choose(content: Any, which: str | None = None) -> Choice:
     `which` is "ema" for the average, "model" for the weights themselves, or a key in the checkpoint. Raises
     ValueError for a checkpoint that holds several dicts and none where trainers put their weights.
     """
-    note = None
+    note, keys = None, []
     for _ in range(MOST_WRAPPERS):
         content = state_of(content)
         if not isinstance(content, Mapping):
             break
+        keys += [key for key, value in content.items() if _holds_tensors(value)]
         if which is not None and which not in (EMA, MODEL) and is_state(content.get(which)):
             content, which = content[which], None
             continue
@@ -53,21 +61,21 @@ def choose(content: Any, which: str | None = None) -> Choice:
         key = trained if which == MODEL else averaged or trained
         if key is None:
             break
-        if averaged and trained:
-            if which is None:
-                note = (
-                    f"took the average of the weights ({averaged}); the weights themselves ({trained})"
-                    f' are had by which="{MODEL}"'
-                )
-            which = None if which in (EMA, MODEL) else which
+        if averaged and trained and which is None:
+            note = (
+                f"took the average of the weights ({averaged}); the weights themselves ({trained})"
+                f' are had by which="{MODEL}"'
+            )
+        if averaged and which in (EMA, MODEL):
+            which = None
         content = content[key]
-    return Choice(state_of(content), which, note)
+    return Choice(state_of(content), which, keys, note)
 
 
-def select(names: Collection[str], which: str) -> list[str]:
+def select(names: Collection[str], which: str, keys: Collection[str] = ()) -> list[str]:
     """Those of the `names` in one state dict that are of `which`: "ema", "model" or what stands before the names.
 
-    Raises ValueError where there are none.
+    Raises ValueError where there are none; `keys` are what else could have been asked for.
     """
     for prefix in PREFIXES.get(which, (which,)):
         found = [name for name in names if name.startswith(f"{prefix}.")]
@@ -76,12 +84,30 @@ def select(names: Collection[str], which: str) -> list[str]:
     if which == MODEL:
         return list(names)
     parts = dict.fromkeys(name.partition(".")[0] for name in names)
-    raise ValueError(f"there is no {which!r} in it to choose: its tensors are of {', '.join(list(parts)[:8])}")
+    there = f"there are {_listed(keys)}, and " if keys else ""
+    raise ValueError(f"there is no {which!r} in it to choose: {there}its tensors are of {_listed(parts)}")
+
+
+def _listed(names: Collection[str]) -> str:
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join([*names][:MOST_LISTED]) + more
 
 
 def is_state(value: Any) -> bool:
     """Whether this may be a state dict, or holds one."""
     return isinstance(state_of(value), Mapping)
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether this is a state dict, or has one where trainers put theirs; settings of an average may go by its name."""
+    for _ in range(MOST_WRAPPERS):
+        value = state_of(value)
+        if not isinstance(value, Mapping):
+            return False
+        if any(isinstance(one, StoredTensor) for one in value.values()):
+            return True
+        value = next((value[key] for key in (*AVERAGED, *TRAINED) if is_state(value.get(key))), None)
+    return False
 
 
 def state_of(value: Any) -> Any:
@@ -109,7 +135,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _places(content: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The keys of the average and of the weights themselves, as far as there are such."""
-    state = {key for key in (*AVERAGED, *TRAINED, "current_model_state") if is_state(content.get(key))}
+    known = (*AVERAGED, *TRAINED, "current_model_state")
+    state = {key for key in known if _holds_tensors(content.get(key))}
+    state = state or {key for key in known if is_state(content.get(key))}  # so that what is wrong with it can be said
     # Two trainers put the average where others have the weights themselves, for whoever takes that to predict with:
     # Lightning's callback WeightAveraging, and mmengine's EMAHook, which swaps the two before it saves
     # (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/hooks/ema_hook.py).

@@ -195,6 +195,47 @@ def test_tensors_that_claim_what_is_not_there_are_refused_before_memory_is_taken
     assert peak < 1 << 20
 
 
+def pth_of_tensors(path, tensors, size, compression=zipfile.ZIP_STORED):
+    """A zip like PyTorch's of tensors (offset, shape, strides) in one storage of `size` bytes."""
+    fakes = {str(number): FakeTensor(*claims, length=size // 4) for number, claims in enumerate(tensors)}
+    fake_pth(path, fakes, 0)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("a/data.pkl")
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a/data.pkl", content.replace(b"X\x01\x00\x00\x00x", b"X\x0a\x00\x00\x00state_dict"))
+        archive.writestr("a/data/0", bytes(size))
+    return path
+
+
+def test_tensors_for_whose_few_elements_much_must_be_read_are_taken_for_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "ALLOWANCE", 1 << 20)
+    size = 1 << 20
+    far_apart = (0, (2,), (size // 4 - 1,))
+    path = pth_of_tensors(tmp_path / "a.pth", [far_apart] * 100, size)
+    with pytest.raises(ValueError, match="taken for a bomb"):
+        read(path)
+    assert len(read(pth_of_tensors(tmp_path / "a.pth", [far_apart] * 2, size))) == 2
+    at_the_end = (size // 4 - 1, (1,), (1,))
+    path = pth_of_tensors(tmp_path / "a.pth", [at_the_end] * 100, size)
+    assert len(read(path)) == 100  # nothing before it is read
+    path = pth_of_tensors(tmp_path / "a.pth", [at_the_end] * 100, size, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="taken for a bomb"):
+        read(path)
+
+
+def test_a_storage_that_claims_more_than_the_file_has_is_refused_before_memory_is_taken(tmp_path):
+    size = 16 << 20
+    path = pth_of_tensors(tmp_path / "a.pth", [(0, (size // 4,), (1,))], size)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(struct.pack("<II", size, size), struct.pack("<II", size, 60 * size)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="taken for a bomb"):
+        read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_a_pickle_of_countless_things_is_taken_for_a_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "ALLOWANCE", 1 << 20)
     for name, compression in (("a.pth", zipfile.ZIP_STORED), ("b.pth", zipfile.ZIP_DEFLATED)):
@@ -202,6 +243,20 @@ def test_a_pickle_of_countless_things_is_taken_for_a_bomb(tmp_path, monkeypatch)
             archive.writestr("a/data.pkl", b"\x80\x02(" + b"}" * 200_000 + b"t.")
         with pytest.raises(ValueError, match=rf"{name}: it has .* taken for a bomb"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("function", [b"ctorch\nSize\n", b"ccollections\nOrderedDict\n"])
+def test_a_long_text_is_not_made_a_collection_again_and_again(function, tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "ALLOWANCE", 1 << 20)
+    text = b"X" + struct.pack("<I", 4000) + b"a" * 4000 + b"q\x00"
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + text + function + b"q\x01(" + b"h\x01h\x00\x85R" * 2000 + b"t.")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="taken for a bomb"):
+        read(tmp_path / "a.pth")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_rows_of_pickles_that_are_cut_or_lie_are_refused(tmp_path):
@@ -212,9 +267,32 @@ def test_rows_of_pickles_that_are_cut_or_lie_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"b\.pth: it"):
             read(tmp_path / "b.pth")
     place = whole.index(b"K\x18", whole.index(b"FloatStorage"))  # the storage's length, 24
-    (tmp_path / "b.pth").write_bytes(whole[:place] + b"J" + struct.pack("<i", 1 << 30) + whole[place + 2 :])
+    lie = whole[:place] + b"J" + struct.pack("<i", 1 << 30) + whole[place + 2 :]
+    (tmp_path / "b.pth").write_bytes(lie)
+    with pytest.raises(ValueError, match="its list of storages does not fit what follows"):
+        read(tmp_path / "b.pth")
+    (tmp_path / "b.pth").write_bytes(lie[:-104] + struct.pack("<q", 1 << 30) + lie[-96:])
     with pytest.raises(ValueError, match=r"it is cut off: storage .* should end at byte"):
         read(tmp_path / "b.pth")
+
+
+def test_rows_of_pickles_are_little_endian_whatever_machine_wrote_them(tmp_path):
+    torch.save({"a": BASE}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "a.pth").read_bytes()
+    place = whole.index(b"\x88", whole.index(b"little_endian"))
+    (tmp_path / "a.pth").write_bytes(whole[:place] + b"\x89" + whole[place + 1 :])
+    assert torch.equal(torch.load(tmp_path / "a.pth", weights_only=True)["a"], BASE)
+    assert np.array_equal(read(tmp_path / "a.pth")["a"], BASE)
+
+
+def test_a_storage_that_is_part_of_another_is_refused_and_not_misread(tmp_path):
+    torch.save({"a": BASE}, tmp_path / "a.pth", _use_new_zipfile_serialization=False, pickle_protocol=2)
+    whole = (tmp_path / "a.pth").read_bytes()
+    place = whole.index(b"Nt", whole.index(b"FloatStorage"))  # what would say which part, and the end of the tuple
+    part = b"(U\x011K\x08K\x08t"
+    (tmp_path / "a.pth").write_bytes(whole[:place] + part + whole[place + 1 :])
+    with pytest.raises(ValueError, match="its list of storages does not fit"):
+        read(tmp_path / "a.pth")
 
 
 def test_what_pytorch_never_wrote_or_only_long_ago_is_named(tmp_path):

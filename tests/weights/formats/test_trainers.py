@@ -197,6 +197,25 @@ def test_elsewhere_ema_state_dict_is_the_average(trained, tmp_path):
     assert same(weights.load(tmp_path / "a.pth", which="model"), model)
 
 
+def test_an_average_alone_is_taken_and_can_be_asked_for(trained, tmp_path):
+    average = trained[1]
+    save({"model_ema": average.state_dict(), "epoch": 3}, tmp_path / "a.pth")
+    for which in (None, "ema", "model_ema"):
+        assert same(weights.load(tmp_path / "a.pth", which=which), average.module)
+    with pytest.raises(ValueError, match=r'dicts in it \(which="model_ema" takes one'):
+        weights.load(tmp_path / "a.pth", which="model")
+
+
+def test_settings_of_an_average_are_not_taken_for_it(trained, tmp_path):
+    model, average, _ = trained
+    save({"model": model.state_dict(), "ema": {"decay": 0.999, "updates": 3}}, tmp_path / "a.pth")
+    assert same(weights.load(tmp_path / "a.pth"), model)
+    content = {"model": model.state_dict(), "ema": {"module": average.module.state_dict(), "updates": 3}}
+    save(content, tmp_path / "b.pth")
+    assert same(weights.load(tmp_path / "b.pth"), average.module)
+    assert same(weights.load(tmp_path / "b.pth", which="model"), model)
+
+
 def test_lightnings_checkpoint(trained, tmp_path, caplog, strangers):
     model, average, _ = trained
     path = tmp_path / "last.ckpt"
@@ -235,7 +254,9 @@ def test_what_is_not_there_to_choose_is_said(trained, tmp_path):
     save({"state_dict": trained[0].state_dict()}, tmp_path / "a.pth")
     assert same(weights.load(tmp_path / "a.pth", which="model"), trained[0])
     for which in ("ema", "teacher"):
-        with pytest.raises(ValueError, match=rf"a\.pth: there is no '{which}' in it to choose"):
+        with pytest.raises(
+            ValueError, match=rf"a\.pth: there is no '{which}' in it to choose: there are state_dict, and"
+        ):
             weights.load(tmp_path / "a.pth", which=which)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resnest.backends.choose import arrays_of
 from resnest.data.detection import prepare
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
 from resnest.specs.detection.network import DetectionSpec, get_detection_spec
@@ -21,7 +22,6 @@ from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNH
 from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights
-from resnest.weights import load
 
 Detections = dict[str, Tensor]
 """What is found in an image: `boxes` (n, 4), `scores` (n,), `labels` (n,) from 0, and of some networks `masks`."""
@@ -250,11 +250,16 @@ def check_finite(logits: Sequence[Tensor]) -> None:
 
 
 def create_detector(
-    name: str, *, weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None, **changes: Any
+    name: str,
+    *,
+    weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
+    which: str | None = None,
+    **changes: Any,
 ) -> Detector:
     """The detector called `name`, with freshly drawn weights or with `weights`.
 
-    `weights` are canonical arrays or a weight file, in mmdetection's names. `changes` are fields of
+    `weights` are canonical arrays or a weight file, in mmdetection's names, `which` of its networks as in
+    `resnest.weights.load`. `changes` are fields of
     `resnest.DetectionSpec` and `norm_layer`.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
@@ -262,10 +267,10 @@ def create_detector(
     """
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_detection_spec(name, **changes)
-    if weights is None:
+    arrays = arrays_of(weights, which)
+    if arrays is None:
         return Detector(spec, **options)
     with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
         model = Detector(spec, **options)
-    arrays = weights if isinstance(weights, Mapping) else load(weights)
     load_weights(model, arrays, copy=arrays is weights)
     return model
