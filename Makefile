@@ -31,14 +31,16 @@ test-peers: $(PEERS_READY)
 	$(PEERS)/bin/pytest peers
 
 # cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours.
-mutants: venv $(MUTANTS)/sample.jsonl
-	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl
-	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl > benchmarks/results/mutants.md
-
 $(MUTANTS)/sample.jsonl:
 	$(PYTHON) -m venv --clear $(MUTANTS)/venv
 	$(MUTANTS)/venv/bin/pip install --quiet cosmic-ray==8.7.0
 	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $@
+
+mutants: venv $(MUTANTS)/sample.jsonl
+	$(BIN)/pip install --quiet --target $(MUTANTS)/coverage coverage==7.17.4
+	PYTHONPATH=$(MUTANTS)/coverage $(BIN)/python benchmarks/mutants/cover.py $(MUTANTS)/sample.jsonl $(MUTANTS)/cover.jsonl
+	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS)/sample.jsonl $(MUTANTS)/cover.jsonl $(MUTANTS)/results.jsonl
+	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl > benchmarks/results/mutants.md
 
 check: venv
 	$(BIN)/ruff check .

@@ -71,6 +71,11 @@ def test_no_step_is_wasted_on_a_learning_rate_of_nothing():
     assert dataclasses.replace(RECIPE, epochs=1, warmup_epochs=0).learning_rate(0, 1) == RECIPE.peak_lr
 
 
+def test_a_warm_up_ends_with_a_whole_step():
+    recipe = RECIPE.with_changes(warmup_epochs=0.25)  # 2.5 of 10 steps
+    assert [recipe.learning_rate(step, 10) for step in (0, 1, 2)] == [recipe.peak_lr / 2, *[recipe.peak_lr] * 2]
+
+
 def test_a_learning_rate_can_be_meant_as_it_stands():
     assert RECIPE.with_changes(lr=0.3, lr_batch=None, warmup_epochs=0).learning_rate(0, 10) == 0.3
 

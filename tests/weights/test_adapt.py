@@ -74,7 +74,8 @@ def test_a_new_classifier_is_said_and_everything_else_stays(backend, caplog):
 def test_a_new_classifier_is_the_same_on_every_call_and_as_wide_as_pytorchs():
     first, second = fresh_classifier(SPEC), fresh_classifier(SPEC)
     assert all((first[name] == second[name]).all() for name in first)
-    assert np.abs(first["fc.weight"]).max() == pytest.approx(2048**-0.5, rel=1e-3)
+    assert first["fc.weight"].max() == pytest.approx(2048**-0.5, rel=1e-3)
+    assert first["fc.weight"].min() == pytest.approx(-(2048**-0.5), rel=1e-3)
     assert np.abs(first["fc.bias"]).max() <= 2048**-0.5
 
 
