@@ -99,11 +99,18 @@ class Training(Protocol):
         """The network with these canonical weights, ready for its first step."""
 
 
+Make = Callable[[Any, Callable[[tuple[int, ...], Any], np.ndarray]], Any]
+"""From a key, and from what gives memory for arrays as NumPy's `empty` does, to what there is for the key.
+
+Large arrays are to be made in that memory: another process gets them without a copy.
+"""
+
+
 class Loading(Protocol):
     """What is asked of the module `resnest.NAME.training.loading`."""
 
-    def load(self, dataset: Any, keys: Iterable[Any], workers: int, device: str = "cpu") -> Iterator[Any]:
-        """`dataset[key]` for each of the `keys`, in their order, made ahead by `workers` of its DataLoader."""
+    def load(self, make: Make, keys: Iterable[Any], workers: int, device: str = "cpu") -> Iterator[Any]:
+        """What is made of each of the `keys`, in their order, made ahead by `workers` of its DataLoader."""
 
 
 def trainers() -> list[str]:

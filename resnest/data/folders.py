@@ -57,7 +57,10 @@ class ImageFolder:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """The image in RGB, as it is stored, and its label; ValueError that names it where it cannot be read."""
-        return open_photo(self.root / self.names[index], upright=False), self.labels[index]
+        try:
+            return open_photo(self.root / self.names[index], upright=False), self.labels[index]
+        except FileNotFoundError as error:  # it was there when the folder was listed
+            raise ValueError(str(error)) from None
 
 
 def _images(folder: Path, prefix: str) -> Iterator[str]:

@@ -68,7 +68,7 @@ class RecordFile:
         """The image in RGB, as it is stored, and its label; ValueError that names it where it cannot be read."""
         try:
             label, content = unpacked(self.record(int(self.positions[index])))
-        except (ValueError, struct.error) as error:
+        except (ValueError, OSError, struct.error) as error:
             raise ValueError(f"{self.name(index)} cannot be read: {error}") from None
         try:
             return open_photo(io.BytesIO(content), upright=False), label  # type: ignore[arg-type]  # Pillow reads both

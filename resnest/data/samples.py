@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,10 @@ from resnest.data.recordio import RecordFile
 
 Transform = Callable[[Image.Image, np.random.Generator], np.ndarray]
 """From a photo in RGB, and what random numbers there are for it, to an array (3, H, W)."""
+
+
+Empty = Callable[[tuple[int, ...], Any], np.ndarray]
+"""From a shape and a dtype to an array of them with anything in it: NumPy's `empty`, or a loader's own memory."""
 
 
 class Source(Protocol):
@@ -55,6 +59,16 @@ class Samples:
         epoch, index = key
         image, label = self.source[index]
         return self.transform(image, generator(self.seed, "sample", epoch, index)), label
+
+    def batch(self, keys: Sequence[Key], empty: Empty = np.empty) -> tuple[np.ndarray, np.ndarray]:
+        """The samples of the `keys`, at least one: images (N, 3, H, W) in an `empty` array, and labels int64 (N,)."""
+        first, label = self[keys[0]]
+        images = empty((len(keys), *first.shape), first.dtype)
+        labels = np.full(len(keys), label, np.int64)
+        images[0] = first
+        for place, key in enumerate(keys[1:], start=1):
+            images[place], labels[place] = self[key]
+        return images, labels
 
 
 def stacked(samples: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:

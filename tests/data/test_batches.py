@@ -48,7 +48,7 @@ def test_what_cannot_be_dealt_out_is_refused(changes, sentence):
 
 def test_a_batch_is_mixed_with_itself_from_the_other_end():
     images, targets = np.arange(24.0).reshape(4, 2, 3), np.eye(4)
-    new_images, new_targets = mixed(images, targets, 0.2, seed=0, step=3)
+    new_images, new_targets = mixed(images.copy(), targets.copy(), 0.2, seed=0, step=3)
     share = new_targets[0, 0]
     assert 0 < share < 1
     assert np.array_equal(new_images, share * images + (1 - share) * images[::-1])
@@ -56,10 +56,20 @@ def test_a_batch_is_mixed_with_itself_from_the_other_end():
     assert mixed(images, targets, 0.0, 0, 3)[0] is images
 
 
-def test_each_step_draws_a_share_of_its_own_and_keeps_dtypes():
-    targets = np.eye(2, dtype=np.float32)
-    shares = [mixed(targets, targets, 0.2, seed=0, step=step)[1][0, 0] for step in range(2000)]
+def test_the_one_in_the_middle_stays_and_arrays_are_mixed_in_place():
+    images, targets = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32), np.eye(5, dtype=np.float32)
+    new_images, new_targets = images.copy(), targets.copy()
+    assert mixed(new_images, new_targets, 0.2, seed=0, step=3)[0] is new_images
+    share = new_targets[0, 0]
+    assert np.allclose(new_images, share * images + (1 - share) * images[::-1], rtol=1e-6)
+    assert np.allclose(new_images[2], images[2], rtol=1e-6)
+
+
+def test_each_step_draws_a_share_of_its_own():
+    def share(step):
+        return mixed(np.eye(2), np.eye(2), 0.2, seed=0, step=step)[1][0, 0]
+
+    shares = [share(step) for step in range(2000)]
     assert len(set(shares)) > 1000
     assert np.mean(shares) == pytest.approx(0.5, abs=0.04)
     assert np.var(shares) == pytest.approx(1 / (4 * 1.4), abs=0.02)  # that of Beta(0.2, 0.2)
-    assert mixed(targets, targets, 0.2, 0, 0)[0].dtype == np.float32

@@ -57,6 +57,14 @@ def test_images_of_every_mode_are_rgb(root, mode):
         assert image.getpixel((0, 0)) == (100, 100, 100)
 
 
+def test_an_image_that_is_gone_is_named_like_any_other_that_cannot_be_read(root):
+    folder = ImageFolder(root)
+    path = root / folder.names[0]
+    path.unlink()
+    with pytest.raises(ValueError, match=f"^there is no photo {path}$"):
+        folder[0]
+
+
 def test_a_truncated_jpeg_is_named_in_one_sentence(root):
     path = root / "ant" / "broken.jpg"
     Image.effect_noise((64, 64), 90).save(path)

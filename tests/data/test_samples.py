@@ -65,6 +65,21 @@ def test_batches_are_arrays_of_images_and_labels(samples):
     assert (images.shape, images.dtype, labels.dtype, labels.tolist()) == ((2, 3, 16, 16), np.float32, np.int64, [0, 2])
 
 
+def test_a_batch_is_its_samples_in_memory_that_is_handed_over(samples):
+    memory = []
+
+    def empty(shape, dtype):
+        memory.append(np.full(shape, np.nan, dtype))
+        return memory[0]
+
+    images, labels = samples.batch([(0, 0), (0, 9), (1, 4)], empty)
+    expected_images, expected_labels = stacked([samples[0, 0], samples[0, 9], samples[1, 4]])
+    assert images is memory[0]
+    assert np.array_equal(images, expected_images)
+    assert np.array_equal(labels, expected_labels)
+    assert (images.dtype, labels.dtype) == (np.float32, np.int64)
+
+
 def test_a_part_that_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no folder val with a folder for each class"):
         open_split(tmp_path, "val")

@@ -4,17 +4,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+
+from resnest.torch.training.loading import load
 
 WORKERS = """
 import os, signal, subprocess
 from resnest.torch.training.loading import load
 
-class Numbers:
-    def __getitem__(self, key):
-        return key, os.getpid()
+def make(key, empty):
+    return key, os.getpid()
 
-batches = load(Numbers(), range(1000), 1)
+batches = load(make, range(1000), 1)
 _, worker = next(batches)
 os.kill(worker, signal.SIGINT)
 subprocess.run(["kill", str(worker)], check=True)  # not the parent
@@ -29,3 +32,19 @@ def test_a_worker_heeds_no_signal_but_its_parent_s():
     assert "the training ends with batches under way" in ran.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(ran.stdout), 0)
+
+
+def memory(key, empty):
+    array = empty((3, 2), np.float32)
+    array[:] = key
+    return array, array.base.is_shared(), np.full(2, key)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_worker_makes_in_the_loader_s_memory_is_not_copied(workers):
+    found = list(load(memory, range(3), workers))
+    assert [bool(shared) for _, shared, _ in found] == [workers > 0] * 3
+    for key, (array, _, other) in enumerate(found):
+        assert isinstance(array, torch.Tensor)
+        assert array.tolist() == [[key, key]] * 3
+        assert (array.dtype, other.tolist()) == (torch.float32, [key, key])

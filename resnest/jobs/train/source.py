@@ -8,17 +8,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from resnest.backends.training import Batch, smoothed
+from resnest.backends.training import Batch, Make, smoothed
 from resnest.data.augment import Augment
 from resnest.data.batches import Batches, Key, mixed
 from resnest.data.photos import prepare
-from resnest.data.samples import Samples, stacked
+from resnest.data.samples import Empty, Samples
 from resnest.data.samples import Source as Images
 from resnest.specs.protocols import DEFAULT, Preparation, preparation
 from resnest.specs.recipe import Recipe
 
-Load = Callable[[Any, Iterable[Any]], Iterator[Any]]
-"""From a data set and its keys to what it has for each of them; a DataLoader's work."""
+Load = Callable[[Make, Iterable[Any]], Iterator[Any]]
+"""From what makes a batch of a key, and the keys, to the batches; a DataLoader's work."""
 
 
 class Source(Protocol):
@@ -89,13 +89,16 @@ class Photos:
         self.training, self.evaluation = len(training), 0 if evaluation is None else len(evaluation)
         samples = Samples(training, Augment(recipe.augmentation, recipe.size), seed)
         self.learned = _Learned(samples, classes, recipe)
-        self.held_out = evaluation and _HeldOut(evaluation, classes, preparation(DEFAULT, recipe.eval_size, ""))
+        how = preparation(DEFAULT, recipe.eval_size, "")
+        self.held_out = None if evaluation is None else _HeldOut(evaluation, classes, how)
         self.load = load
 
     def batches(self, keys: Batches) -> Iterator[Batch]:
         return _unless_broken(self.load(self.learned, numbered(keys)))
 
     def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+        if self.held_out is None:
+            return iter(())
         return _unless_broken(self.load(self.held_out, (part.tolist() for part in parts)))
 
 
@@ -116,10 +119,10 @@ class _Learned:
     classes: int
     recipe: Recipe
 
-    def __getitem__(self, key: tuple[int, list[Key]]) -> Batch | ValueError:
+    def __call__(self, key: tuple[int, list[Key]], empty: Empty) -> Batch | ValueError:
         step, keys = key
         try:
-            images, labels = stacked([self.samples[one] for one in keys])
+            images, labels = self.samples.batch(keys, empty)
             _check_labels(labels, [index for _, index in keys], self.samples.source, self.classes)
         except ValueError as error:
             return error
@@ -134,13 +137,17 @@ class _HeldOut:
     classes: int
     how: Preparation
 
-    def __getitem__(self, numbers: list[int]) -> tuple[np.ndarray, np.ndarray] | ValueError:
+    def __call__(self, numbers: list[int], empty: Empty) -> tuple[np.ndarray, np.ndarray] | ValueError:
+        images = empty((len(numbers), 3, self.how.size, self.how.size), np.float32)
+        labels = np.empty(len(numbers), np.int64)
         try:
-            photos, labels = zip(*[self.source[number] for number in numbers])
-            _check_labels(np.array(labels), numbers, self.source, self.classes)
-            return np.concatenate([prepare(photo, self.how) for photo in photos]), np.array(labels, np.int64)
+            for place, number in enumerate(numbers):
+                photo, labels[place] = self.source[number]
+                images[place] = prepare(photo, self.how)[0]
+            _check_labels(labels, numbers, self.source, self.classes)
         except ValueError as error:
             return error
+        return images, labels
 
 
 def _check_labels(labels: np.ndarray, numbers: Sequence[int], source: Images, classes: int) -> None:

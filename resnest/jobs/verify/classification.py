@@ -74,7 +74,7 @@ def verify(
         try:
             image, label = source[index]
             return index, prepare(image, preparation), label
-        except (ValueError, OSError) as error:  # OSError: it was there when the folder was listed
+        except ValueError as error:
             reason, name = str(error), source.name(index)
             return index, reason if name in reason else f"{name}: {reason}", 0
 
