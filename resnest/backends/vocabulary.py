@@ -1,7 +1,7 @@
 """The words that `create_model` and the builders accept, sorted into what they mean.
 
-A builder takes the words of the authors' builders in its framework and the fields of the
-spec. A word of another framework is refused with the right one, never guessed at.
+A builder takes the words of the authors' builders in its framework, the fields of the spec, and timm's words
+for them. A word of another framework is refused with the right one, never guessed at.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ from resnest.specs.resnest import ResNeStSpec
 TIMM = {
     "in_chans": "in_channels",
     "drop_rate": "final_drop",
+    "drop_path_rate": "drop_path_prob",
     "drop_block_rate": "dropblock_prob",
+    "act_layer": "activation",
     "zero_init_last": "last_gamma",
     "bn_eps": "norm_eps",
     "bn_momentum": "norm_momentum",
 }
-"""timm's words for ours."""
+"""timm's words for ours; both work."""
+
+ACTIVATION_NAMES = {"swish": "silu"}
+"""What activations are called elsewhere, where that is not the spec's word."""
 
 _SIGNATURE = ("pretrained", "root", "weights", "features_only", "out_indices")
 """Words that `create_model` itself takes, in both backends."""
@@ -41,6 +46,7 @@ def sort_arguments(
     `elsewhere` says, for words that are right in another framework, what it is called here.
     Raises TypeError for a word that is not known, or for saying one thing twice.
     """
+    arguments = _in_our_words(function, arguments)
     fields = [field.name for field in dataclasses.fields(ResNeStSpec) if field.name != "name"]
     known = [*fields, *options, *_SIGNATURE, "dilated", "dilation"]
     for word in arguments:
@@ -60,6 +66,24 @@ def sort_arguments(
     return changes, chosen
 
 
+def _in_our_words(function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`arguments` with timm's words turned into ours; TypeError where both are there."""
+    for theirs, ours in TIMM.items():
+        if theirs in arguments and ours in arguments:
+            raise TypeError(f"{function} is told {ours} twice: {theirs} is timm's word for it")
+    words = {TIMM.get(word, word): value for word, value in arguments.items()}
+    if "activation" in words:
+        words["activation"] = activation_name(words["activation"])
+    return words
+
+
+def activation_name(activation: Any) -> Any:
+    """The spec's word for an activation: of a layer class, such as `nn.SiLU`, that of its name."""
+    name = activation.__name__ if isinstance(activation, type) else activation
+    lower = name.lower() if isinstance(name, str) else name
+    return ACTIVATION_NAMES.get(lower, lower)
+
+
 def _output_stride(dilated: bool, dilation: int) -> int | None:
     """What the authors' two words for it ask for; None where they leave it as it is."""
     if dilation not in _DILATION:
@@ -69,7 +93,7 @@ def _output_stride(dilated: bool, dilation: int) -> int | None:
     return None if dilation == 1 else _DILATION[dilation]
 
 
-def feature_options(features_only: bool, out_indices: Sequence[int] | None) -> dict[str, Any]:
+def feature_options(features_only: bool, out_indices: int | Sequence[int] | None) -> dict[str, Any]:
     """The options of a feature extractor; TypeError for `out_indices` of a network that has none."""
     if out_indices is None:
         return {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from resnest.backends.builders import builders, keywords_of
 from resnest.backends.choose import choose
-from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.backends.vocabulary import feature_options, sort_arguments
 from resnest.gluon.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.gluon.networks.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
@@ -43,13 +43,14 @@ OPTIONS = (
     "use_global_stats",
     "final_drop",
     "dropblock_prob",
+    "drop_path_prob",
     "last_gamma",
     "split_drop_ratio",
     "dropblock_place",
     "dropblock_mask",
 )
 
-ELSEWHERE = TIMM | {"device": "ctx"}
+ELSEWHERE = {"device": "ctx"}
 
 
 OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter}
@@ -65,7 +66,7 @@ def create_model(
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
     which: str | None = None,
     features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
+    out_indices: int | Sequence[int] | None = None,
     ctx: Any = None,
     **changes: Any,
 ) -> ResNeSt:
@@ -77,8 +78,9 @@ def create_model(
     `in_channels` and `num_classes` that are asked for.
 
     `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
-    4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
-    of `ResNeSt`; the authors' `dilated` and `dilation` work too. `classes` is Gluon's word for `num_classes`.
+    4 the stages, -1 the last; a number for so many of the last; without it the stages). `changes` are fields of
+    `resnest.ResNeStSpec` and options of `ResNeSt`; the authors' `dilated` and `dilation` and timm's words work too.
+    `classes` is Gluon's word for `num_classes`.
 
     The name of a published segmentation network gives that, as `create_segmenter` builds it.
 

@@ -10,8 +10,10 @@ import numpy as np
 from resnest.backends.hub import HubMixin
 from resnest.backends.live import built_from_spec, changed, renormed
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers.basic import Identity, nn, norm_numbers
+from resnest.gluon.layers.basic import GELU, Identity, nn, norm_numbers
+from resnest.gluon.layers.drop_path import DropPath
 from resnest.gluon.layers.dropblock import DropBlock
+from resnest.gluon.layers.global_pool import AverageMaxPool
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.fold import in_form_of
 from resnest.weights.recognition.check import check
@@ -77,11 +79,11 @@ def _same_work(ours: Any, built: Any) -> bool:
     if isinstance(built, nn.Activation):
         return isinstance(ours, nn.Activation) and ours._act_type == built._act_type
     if isinstance(built, (Identity, nn.Dropout)):  # where nothing happens in prediction
-        return isinstance(ours, (Identity, nn.Dropout, DropBlock))
-    if isinstance(built, (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.GlobalAvgPool2D)):
+        return isinstance(ours, (Identity, nn.Dropout, DropBlock, DropPath))
+    if isinstance(built, (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.GlobalAvgPool2D, nn.GlobalMaxPool2D)):
         return isinstance(ours, type(built)) and ours._kwargs == built._kwargs
-    if isinstance(built, (nn.Dense, nn.Flatten)):
-        return isinstance(ours, type(built))
+    if isinstance(built, (nn.Dense, nn.Flatten, nn.Swish, GELU, AverageMaxPool)):
+        return isinstance(ours, type(built)) and repr(ours) == repr(built)
     return ours is not None
 
 

@@ -25,6 +25,12 @@ LONGEST_SUM = 2304
 """Products that a segmentation head adds up in one go. Its 3x3 convolutions over thousands of channels have ten
 times as many, and float32 kernels that add them one after the other, as on processors with AVX2, end up 5e-6 off."""
 
+ACTIVATIONS = ("relu", "silu", "gelu")
+"""What may stand after a norm; the published networks have ReLU."""
+
+GLOBAL_POOLS = ("avg", "max", "avgmax", "catavgmax", "")
+"""How the last feature map becomes numbers: mean, largest, the mean of both, both side by side, or not at all."""
+
 DROPBLOCK_SIZE = 3
 DROPBLOCK_STAGES = (3, 4)
 
@@ -95,7 +101,8 @@ def tensor_shapes(layers: Iterable[Layer]) -> dict[str, tuple[int, ...]]:
 class SplitAttentionSpec:
     """Split attention over `radix` splits of `channels` channels each (paper, section 3.1).
 
-    `deploy` says that batch norms are folded into the convolutions before them.
+    `deploy` says that batch norms are folded into the convolutions before them; `activation` is one of
+    `ACTIVATIONS`.
     """
 
     channels: int
@@ -104,10 +111,11 @@ class SplitAttentionSpec:
     stride: int = 1
     dilation: int = 1
     deploy: bool = False
+    activation: str = ACTIVATIONS[0]
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name != "deploy":
+            if field.name not in ("deploy", "activation"):
                 check_positive(field.name, getattr(self, field.name))
         if self.channels % (self.cardinality * self.radix):
             raise ValueError(
@@ -159,7 +167,8 @@ class BlockSpec:
 
     `pool_before` and `pool_after` stand around the split attention ("average pooling instead
     of a strided convolution"); `projection` is the shortcut's convolution and
-    `projection_pool` the pooling before it. Each is None where the block has none.
+    `projection_pool` the pooling before it. Each is None where the block has none. `depth` is the block's
+    place in the network, from 0, the first, to 1, the last.
     """
 
     stage: int
@@ -172,6 +181,7 @@ class BlockSpec:
     pool_after: PoolSpec | None = None
     projection: ConvSpec | None = None
     projection_pool: PoolSpec | None = None
+    depth: float = 0.0
 
     @property
     def name(self) -> str:
@@ -194,6 +204,17 @@ class BlockSpec:
     def deploy(self) -> bool:
         """Whether batch norms are folded into the convolutions before them."""
         return self.attention.deploy
+
+    @property
+    def activation(self) -> str:
+        return self.attention.activation
+
+    def drop_path(self, prob: float) -> float:
+        """With what probability this block is left out in training, where the last one is with `prob`.
+
+        It grows evenly from the first block, which always stays (stochastic depth, arXiv 1603.09382).
+        """
+        return prob * self.depth
 
     @property
     def dropblock(self) -> bool:

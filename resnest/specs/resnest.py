@@ -19,6 +19,8 @@ from typing import Any
 
 from resnest.specs.arguments import closest, unexpected
 from resnest.specs.blocks import (
+    ACTIVATIONS,
+    GLOBAL_POOLS,
     NORM_EPS,
     NORM_MOMENTUM,
     STEM_POOL,
@@ -63,7 +65,8 @@ class ResNeStSpec:
     `num_classes` 0 means a network without a classifier; `image_size` is the side in pixels
     at which the variant was published; `norm_eps` is what every batch norm adds to the variance and
     `norm_momentum` the weight of the newest batch in its running statistics (PyTorch's sense; MXNet
-    says 1 - this). Raises ValueError, naming field and value, where the numbers make no network.
+    says 1 - this); `activation` is one of `ACTIVATIONS` and `global_pool` one of `GLOBAL_POOLS`. Raises ValueError,
+    naming field and value, where the numbers make no network.
     """
 
     name: str
@@ -84,6 +87,8 @@ class ResNeStSpec:
     image_size: int = 224
     norm_eps: float = NORM_EPS
     norm_momentum: float = NORM_MOMENTUM
+    activation: str = ACTIVATIONS[0]
+    global_pool: str = GLOBAL_POOLS[0]
 
     def __post_init__(self) -> None:
         if len(self.stage_depths) != len(STAGE_PLANES):
@@ -103,6 +108,11 @@ class ResNeStSpec:
         if self.num_classes != 0:
             check_positive("num_classes", self.num_classes)
         check_norms(self.norm_eps, self.norm_momentum)
+        for field, known in (("activation", ACTIVATIONS), ("global_pool", GLOBAL_POOLS)):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(map(repr, known))}")
+        if self.num_classes and not self.global_pool:
+            raise ValueError("global_pool='' leaves feature maps, which no classifier takes: give num_classes=0 too")
         for block in self.blocks():  # a block that cannot be cut into groups says so here
             del block
 
@@ -114,6 +124,11 @@ class ResNeStSpec:
     def feature_channels(self) -> tuple[int, ...]:
         """Channels of the stem's and of each stage's feature map."""
         return (self.stem_channels, *(planes * EXPANSION for planes in STAGE_PLANES))
+
+    @property
+    def pooled_channels(self) -> int:
+        """Numbers that the global pooling makes of an image."""
+        return self.feature_channels[-1] * (2 if self.global_pool == "catavgmax" else 1)
 
     @property
     def feature_strides(self) -> tuple[int, ...]:
@@ -155,6 +170,7 @@ class ResNeStSpec:
     def blocks(self) -> Iterator[BlockSpec]:
         """Every residual block, first to last."""
         in_channels = self.stem_channels
+        count, last = 0, max(sum(self.stage_depths) - 1, 1)
         for stage, (planes, depth) in enumerate(zip(STAGE_PLANES, self.stage_depths), start=1):
             stride, dilation = _STAGE_STRIDES[self.output_stride][stage - 1]
             for index in range(depth):
@@ -167,10 +183,14 @@ class ResNeStSpec:
                     stride=stride if first else 1,
                     # The first block still sees its input at the previous stage's dilation.
                     dilation=max(dilation // 2, 1) if first and self.dilated_pooling != "detectron2" else dilation,
+                    depth=count / last,
                 )
                 in_channels = planes * EXPANSION
+                count += 1
 
-    def _block(self, stage: int, index: int, planes: int, in_channels: int, stride: int, dilation: int) -> BlockSpec:
+    def _block(
+        self, stage: int, index: int, planes: int, in_channels: int, stride: int, dilation: int, depth: float
+    ) -> BlockSpec:
         first = index == 0
         group_width = planes * self.bottleneck_width // STAGE_PLANES[0] * self.cardinality
         check_positive(f"bottleneck_width={self.bottleneck_width!r} gives a group width that", group_width)
@@ -191,11 +211,13 @@ class ResNeStSpec:
                 stride=1 if pool else stride,
                 dilation=dilation,
                 deploy=self.deploy,
+                activation=self.activation,
             ),
             pool_before=pool if self.avd_first else None,
             pool_after=None if self.avd_first else pool,
             projection=projection if first else None,
             projection_pool=projection_pool if first and self.avg_down else None,
+            depth=depth,
         )
 
     def layers(self) -> Iterator[Layer]:
@@ -208,7 +230,7 @@ class ResNeStSpec:
         """Canonical name -> shape of every tensor, in checkpoint order."""
         shapes = tensor_shapes(self.layers())
         if self.num_classes:
-            shapes["fc.weight"] = (self.num_classes, self.feature_channels[-1])
+            shapes["fc.weight"] = (self.num_classes, self.pooled_channels)
             shapes["fc.bias"] = (self.num_classes,)
         return shapes
 
@@ -230,8 +252,9 @@ class ResNeStSpec:
             layers += block_costs(block, size)
             size = layers[-1].size
             stages[f"layer{block.stage}"] = (block.out_channels, *size)
-        channels = self.feature_channels[-1]
-        layers.append(LayerCost("avgpool", "global_pool", (channels,), channels * prod(size)))
+        channels = self.pooled_channels
+        if self.global_pool:
+            layers.append(LayerCost("avgpool", "global_pool", (channels,), channels * prod(size)))
         if self.num_classes:
             layers.append(LayerCost("fc", "linear", (self.num_classes,), channels, macs=channels * self.num_classes))
         return Cost(*image, trained_parameters(self.tensors()), stages, tuple(layers))
@@ -332,9 +355,17 @@ def get_spec(name: str, **changes: Any) -> ResNeStSpec:
     return dataclasses.replace(spec, **changes)
 
 
-def check_out_indices(out_indices: Sequence[int]) -> list[int]:
-    """Give `out_indices` back as a list; ValueError unless they are indices into stem and stages, ascending."""
-    indices = list(out_indices)
-    if not indices or indices != sorted(set(indices)) or not set(indices) <= set(range(len(STAGE_PLANES) + 1)):
-        raise ValueError(f"out_indices={out_indices!r} must be ascending numbers out of 0 (the stem) to 4 (stage 4)")
+def check_out_indices(out_indices: int | Sequence[int]) -> list[int]:
+    """The indices that are asked for, each from 0 (the stem) to 4 (stage 4), in the order that they are asked in.
+
+    A number asks for so many of the last maps, and an index below 0 counts from the last. Raises ValueError
+    for one that there is not, and for one twice.
+    """
+    count = len(STAGE_PLANES) + 1
+    asked = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
+    indices = [index + count if isinstance(index, int) and index < 0 else index for index in asked]
+    if not indices or len(set(indices)) < len(indices) or not set(indices) <= set(range(count)):
+        raise ValueError(
+            f"out_indices={out_indices!r} must be different numbers out of 0 (the stem) to 4 (stage 4), or of -5 to -1"
+        )
     return indices

@@ -11,7 +11,7 @@ import torch
 
 from resnest.backends.builders import builders
 from resnest.backends.choose import choose
-from resnest.backends.vocabulary import TIMM, feature_options, sort_arguments
+from resnest.backends.vocabulary import feature_options, sort_arguments
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
 from resnest.specs.resnest import get_spec
@@ -38,9 +38,17 @@ __all__ = [
     "resnest269",
 ]
 
-OPTIONS = ("norm_layer", "final_drop", "dropblock_prob", "last_gamma", "dropblock_place", "dropblock_mask")
+OPTIONS = (
+    "norm_layer",
+    "final_drop",
+    "dropblock_prob",
+    "drop_path_prob",
+    "last_gamma",
+    "dropblock_place",
+    "dropblock_mask",
+)
 
-ELSEWHERE = TIMM | {
+ELSEWHERE = {
     "classes": "num_classes",
     "ctx": "model.to(device)",
     "norm_kwargs": "norm_layer=functools.partial(norm_layer, ...)",
@@ -61,7 +69,7 @@ def create_model(
     weights: Mapping[str, np.ndarray] | str | os.PathLike | None = None,
     which: str | None = None,
     features_only: bool = False,
-    out_indices: Sequence[int] | None = None,
+    out_indices: int | Sequence[int] | None = None,
     **changes: Any,
 ) -> ResNeSt:
     """The model called `name`, with freshly drawn, published or given weights.
@@ -72,8 +80,8 @@ def create_model(
     `in_channels` and `num_classes` that are asked for.
 
     `features_only` gives a backbone that returns the feature maps of `out_indices` (0 the stem, 1 to
-    4 the stages; without it the stages). `changes` are fields of `resnest.ResNeStSpec` and options
-    of `ResNeSt`; the authors' `dilated` and `dilation` work too.
+    4 the stages, -1 the last; a number for so many of the last; without it the stages). `changes` are fields of
+    `resnest.ResNeStSpec` and options of `ResNeSt`; the authors' `dilated` and `dilation` and timm's words work too.
 
     The name of a published network of another task gives that, as `create_segmenter` or `create_detector` builds it.
 

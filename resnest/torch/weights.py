@@ -13,8 +13,10 @@ from torch.distributed.tensor import DTensor
 from resnest.backends.hub import HubMixin
 from resnest.backends.live import built_from_spec, changed, renormed
 from resnest.specs.resnest import ResNeStSpec
-from resnest.torch.layers.basic import norm_numbers
+from resnest.torch.layers.basic import ACTIVATIONS, norm_numbers
+from resnest.torch.layers.drop_path import DropPath
 from resnest.torch.layers.dropblock import DropBlock
+from resnest.torch.layers.global_pool import AverageMaxPool
 from resnest.weights.fold import in_form_of
 from resnest.weights.names.dialect import NOT_WEIGHTS
 from resnest.weights.recognition.check import check
@@ -99,14 +101,30 @@ def _same_work(ours: Any, built: nn.Module) -> bool:
     """Whether a module predicts what the one that was `built` does, given its tensors; norms are left to `norms`."""
     if isinstance(built, nn.Sequential):
         return isinstance(ours, nn.Sequential) and len(ours) == len(built)
-    if isinstance(built, nn.ReLU):
-        return isinstance(ours, nn.ReLU)
     if isinstance(built, (nn.Identity, nn.Dropout)):  # where nothing happens in prediction
-        return isinstance(ours, (nn.Identity, nn.Dropout, DropBlock))
-    if isinstance(built, (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
-        kind: Any = next(kind for kind in type(built).__mro__ if kind.__module__.startswith("torch.nn."))
-        return isinstance(ours, kind) and ours.extra_repr() == built.extra_repr()
+        return isinstance(ours, (nn.Identity, nn.Dropout, DropBlock, DropPath))
+    kind = next((kind for kind in TOLD_BY_NUMBERS if isinstance(built, kind)), None)
+    if kind is not None:
+        return isinstance(ours, kind) and _numbers(ours) == _numbers(built)
     return ours is not None
+
+
+TOLD_BY_NUMBERS: tuple[type[nn.Module], ...] = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.AvgPool2d,
+    nn.MaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    AverageMaxPool,
+    *ACTIVATIONS.values(),
+)
+"""Modules that do the same when their numbers are the same."""
+
+
+def _numbers(module: nn.Module) -> str:
+    """What a module computes with; whether it writes over its input is all the same."""
+    return module.extra_repr().replace("inplace=True", "")
 
 
 class SavedModel(HubMixin):

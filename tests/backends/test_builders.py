@@ -34,7 +34,7 @@ def test_create_model_takes_the_specs_words_in_both_backends(backend):
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("final_dropp", "final_drop"), ("norm_layers", "norm_layer"), ("in_chans", "in_channels"), ("dilate", "dilated")],
+    [("final_dropp", "final_drop"), ("norm_layers", "norm_layer"), ("dilate", "dilated")],
 )
 def test_a_misspelling_is_a_type_error_that_names_the_right_word(backend, wrong, right):
     with pytest.raises(TypeError, match=f"no argument '{wrong}'.*{right}"):

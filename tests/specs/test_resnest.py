@@ -186,7 +186,9 @@ def test_an_image_is_refused_or_every_stage_has_the_size_its_stride_says(spec, h
 
 def test_out_indices_are_checked():
     assert check_out_indices((0, 3)) == [0, 3]
-    for wrong in [(), (5,), (2, 1), (1, 1)]:
+    assert check_out_indices((2, -1, 0)) == [2, 4, 0]
+    assert check_out_indices(2) == [3, 4]
+    for wrong in [(), (5,), (-6,), (1, 1), (4, -1), 0, 6, ("1",)]:
         with pytest.raises(ValueError, match=re.escape(f"out_indices={wrong!r}")):
             check_out_indices(wrong)
 

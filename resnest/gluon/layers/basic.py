@@ -26,6 +26,26 @@ ONE_VALUE = (
 )
 
 
+class GELU(mx.gluon.HybridBlock):
+    """x times the normal distribution's share below x. MXNet's own computes it with constants of float32."""
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return x * (0.5 + 0.5 * F.erf(x * 0.5**0.5))
+
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "relu": partial(nn.Activation, "relu"),
+    "silu": nn.Swish,
+    "gelu": GELU,
+}
+"""The spec's word -> the layer."""
+
+
+def activation(name: str) -> Any:
+    """The layer that the spec calls `name`."""
+    return ACTIVATIONS[name]()
+
+
 def check_batch(x: Any, norm: Any) -> None:
     """Raise ValueError where `norm` would see one value per channel of the batch `x`.
 

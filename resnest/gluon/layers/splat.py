@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers.basic import BatchNorm, Identity, NormLayer, check_batch, conv2d, nn, norm_after
+from resnest.gluon.layers.basic import BatchNorm, Identity, NormLayer, activation, check_batch, conv2d, nn, norm_after
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.specs.blocks import SplitAttentionSpec
 
@@ -36,11 +36,11 @@ class SplitAttention(mx.gluon.HybridBlock):
             self.conv = conv2d(splat.conv)
             self.bn = norm_layer(in_channels=splat.conv.out_channels)  # `bn0` in PyTorch's checkpoints
             self.dropblock = DropBlock(dropblock_prob, mask=dropblock_mask) if dropblock_prob else Identity()
-            self.relu0 = nn.Activation("relu")
+            self.relu0 = activation(splat.activation)
             self.gap = nn.GlobalAvgPool2D()
             self.fc1 = conv2d(splat.fc1)
             self.bn1 = norm_layer(in_channels=splat.fc1.out_channels)
-            self.relu1 = nn.Activation("relu")
+            self.relu1 = activation(splat.activation)
             self.drop = nn.Dropout(split_drop_ratio) if split_drop_ratio else Identity()
             self.fc2 = conv2d(splat.fc2)
 

@@ -34,19 +34,20 @@ IR_VERSION = 8
 def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
     """The `onnx.ModelProto` from `image`, (batch, channels, height, width), to `logits`, (batch, classes).
 
-    Without a classifier the output is the pooled features, (batch, channels). Raises ValueError
+    Without a classifier the output is the pooled features, (batch, channels), and without a pooling the last
+    feature map. Raises ValueError
     for weights that are not the spec's own, and ImportError without onnx.
     """
     onnx = import_onnx()
     check({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
-    graph = _Graph(onnx, weights, spec.norm_eps)
+    graph = _Graph(onnx, weights, spec.norm_eps, spec.activation)
     x = "image"
     for layer in spec.stem():
-        x = graph.relu(graph.layer(x, layer))
+        x = graph.activation(graph.layer(x, layer))
     x = graph.pool("MaxPool", "maxpool", x, STEM_POOL)
     for block in spec.blocks():
         x = _block(graph, x, block)
-    x = graph.node("Flatten", "flatten", graph.node("GlobalAveragePool", "avgpool", x))
+    x = _pooled(graph, x, spec.global_pool)
     if spec.num_classes:
         x = graph.node("Gemm", "fc", x, graph.tensor("fc.weight"), graph.tensor("fc.bias"), transB=1)
     graph.node("Identity", "logits", x)
@@ -56,7 +57,7 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
         graph.nodes,
         spec.name,
         [value("image", dtype, ["batch", spec.in_channels, "height", "width"])],
-        [value("logits", dtype, ["batch", spec.num_classes or spec.feature_channels[-1]])],
+        [value("logits", dtype, _output_shape(spec))],
         graph.initializers,
         value_info=[value(name, dtype, shape) for name, shape in graph.shapes.items()],
     )
@@ -71,6 +72,25 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
     onnx.helper.set_model_props(model, {"model": spec.name, "deploy": str(spec.deploy).lower()})
     onnx.checker.check_model(model)
     return model
+
+
+def _output_shape(spec: ResNeStSpec) -> list[int | str]:
+    if spec.global_pool:
+        return ["batch", spec.num_classes or spec.pooled_channels]
+    return ["batch", spec.feature_channels[-1], "layer4.height", "layer4.width"]
+
+
+def _pooled(graph: _Graph, x: str, kind: str) -> str:
+    """The last feature map, (N, C, H, W), as numbers, (N, C) or (N, 2 C), in one of the spec's `GLOBAL_POOLS`."""
+    if not kind:
+        return x
+    average = graph.node("GlobalAveragePool", "avgpool", x) if kind != "max" else ""
+    largest = graph.node("GlobalMaxPool", "maxpool.global", x) if kind != "avg" else ""
+    if average and largest:
+        both = "Concat" if kind == "catavgmax" else "Mean"
+        axis = {"axis": 1} if kind == "catavgmax" else {}
+        return graph.node("Flatten", "flatten", graph.node(both, "pooled", average, largest, **axis))
+    return graph.node("Flatten", "flatten", average or largest)
 
 
 def import_onnx() -> Any:
@@ -95,9 +115,9 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
     parts = radix if radix <= 2 else 1
     splits = []
     for part in range(parts):
-        split = graph.relu(graph.layer(x, conv1, part, parts))
+        split = graph.activation(graph.layer(x, conv1, part, parts))
         split = graph.pool("AveragePool", f"{block.name}.pool_before.{part}", split, block.pool_before)
-        splits.append(graph.relu(graph.layer(split, conv, part, parts)))
+        splits.append(graph.activation(graph.layer(split, conv, part, parts)))
     weigh = _weigh_apart if parts == radix else _weigh_together
     x = weigh(graph, splits, fc1, fc2, block.attention, f"{block.name}.conv2")
     x = graph.pool("AveragePool", f"{block.name}.pool_after", x, block.pool_after)
@@ -105,7 +125,7 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
     # onnxruntime adds inside the convolution where it knows that both have the same shape.
     for operand in (x, shortcut):
         graph.shapes[operand] = ["batch", block.out_channels, f"layer{block.stage}.height", f"layer{block.stage}.width"]
-    return graph.relu(graph.add(f"{block.name}.add", [x, shortcut]))
+    return graph.activation(graph.add(f"{block.name}.add", [x, shortcut]))
 
 
 def _weigh_apart(graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
@@ -139,7 +159,7 @@ def _weigh_together(
 
 def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
     """The weights of the splits, (N, R, K, C / K), from the pooled sum of the splits, (N, C, 1, 1)."""
-    attention = graph.layer(graph.relu(graph.layer(gap, fc1)), fc2)
+    attention = graph.layer(graph.activation(graph.layer(gap, fc1)), fc2)
     scores = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
     scores = graph.node("Transpose", f"{name}.radix", scores, perm=[0, 2, 1, 3])
     if splat.radix == 1:
@@ -150,10 +170,11 @@ def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAtte
 class _Graph:
     """Nodes and tensors as they are added; a node's output is called by its name."""
 
-    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray], eps: float):
+    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray], eps: float, activation: str):
         self.onnx = onnx
         self.weights = weights
         self.eps = eps
+        self.kind = activation
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.shapes: dict[str, list[int | str]] = {}
@@ -191,8 +212,17 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node("Split", [x], outputs, name=name, axis=1))
         return outputs
 
-    def relu(self, x: str) -> str:
-        return self.node("Relu", f"{x}.relu", x)
+    def activation(self, x: str) -> str:
+        """The spec's activation of x; ONNX has no node of its own for two of them at this opset."""
+        if self.kind == "relu":
+            return self.node("Relu", f"{x}.relu", x)
+        if self.kind == "silu":
+            return self.node("Mul", f"{x}.silu", x, self.node("Sigmoid", f"{x}.sigmoid", x))
+        dtype = next(iter(self.weights.values())).dtype
+        half, root = (self.tensor(f"{x}.{name}", np.array(n, dtype)) for name, n in (("half", 0.5), ("root", 0.5**0.5)))
+        share = self.node("Erf", f"{x}.erf", self.node("Mul", f"{x}.scaled", x, root))
+        share = self.node("Add", f"{x}.share", half, self.node("Mul", f"{x}.halved", share, half))
+        return self.node("Mul", f"{x}.gelu", x, share)
 
     def layer(self, x: str, layer: Layer, part: int = 0, parts: int = 1) -> str:
         """A convolution, and its batch norm where it has one; of the output channels one part of so many equal ones."""

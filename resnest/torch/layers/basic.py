@@ -19,6 +19,20 @@ NormLayer = Callable[[int], nn.Module]
 BatchNorm = partial(nn.BatchNorm2d, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
 
+ACTIVATIONS: dict[str, Any] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+"""The spec's word -> the layer."""
+
+
+def activation(name: str) -> nn.Module:
+    """The layer that the spec calls `name`; it writes over its input where it can."""
+    layer = ACTIVATIONS[name]
+    return layer() if layer is nn.GELU else layer(inplace=True)
+
+
 def check_batch(x: Tensor, norm: nn.Module) -> None:
     """Raise ValueError where `norm` would see one value per channel of x, (N, C, 1, 1)."""
     # SyncBatchNorm, which is no BatchNorm2d, counts the images of all processes. What is being traced has no size yet.

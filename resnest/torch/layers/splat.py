@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from resnest.specs.blocks import SplitAttentionSpec
-from resnest.torch.layers.basic import BatchNorm, NormLayer, check_batch, conv2d, norm_after
+from resnest.torch.layers.basic import BatchNorm, NormLayer, activation, check_batch, conv2d, norm_after
 from resnest.torch.layers.dropblock import DropBlock
 
 
@@ -31,11 +31,11 @@ class SplitAttention(nn.Module):
         self.conv = conv2d(splat.conv)
         self.bn0 = norm_layer(splat.conv.out_channels)
         self.dropblock = DropBlock(dropblock_prob, mask=dropblock_mask) if dropblock_prob else nn.Identity()
-        self.relu0 = nn.ReLU(inplace=True)
+        self.relu0 = activation(splat.activation)
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.fc1 = conv2d(splat.fc1)
         self.bn1 = norm_layer(splat.fc1.out_channels)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation(splat.activation)
         self.fc2 = conv2d(splat.fc2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,10 +4,15 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from resnest.backends.contract import Contract, check_format, features, take_indices
 from resnest.specs.blocks import STEM_POOL, BlockSpec
 from resnest.specs.recipe import DropBlockRecipe
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
@@ -15,6 +20,7 @@ from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import (
     BatchNorm,
     NormLayer,
+    activation,
     avg_pool2d,
     conv2d,
     init_conv2d,
@@ -24,7 +30,10 @@ from resnest.torch.layers.basic import (
     norm_of,
     reset,
 )
+from resnest.torch.layers.drop_path import DropPath
 from resnest.torch.layers.dropblock import DropBlock
+from resnest.torch.layers.global_pool import flatten
+from resnest.torch.layers.global_pool import global_pool as pooling
 from resnest.torch.layers.splat import SplitAttention
 from resnest.torch.weights import SavedModel
 
@@ -39,15 +48,17 @@ class Bottleneck(nn.Module):
         dropblock_prob: float = 0.0,
         dropblock_place: str = "inside",
         dropblock_mask: str = "sample",
+        drop_path_prob: float = 0.0,
     ):
         super().__init__()
         prob = dropblock_prob if block.dropblock else 0.0
         after = bool(prob) and dropblock_place == "after"
+        path_prob = block.drop_path(drop_path_prob)
         norm_layer = norm_after(block.deploy, norm_layer)
         self.conv1 = conv2d(block.conv1)
         self.bn1 = norm_layer(block.conv1.out_channels)
         self.dropblock1 = DropBlock(prob, mask=dropblock_mask) if prob else nn.Identity()
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation(block.activation)
         self.pool_before = avg_pool2d(block.pool_before)
         self.conv2 = SplitAttention(block.attention, norm_layer, 0.0 if after else prob, dropblock_mask)
         self.dropblock2 = DropBlock(prob, mask=dropblock_mask) if after else nn.Identity()
@@ -55,14 +66,61 @@ class Bottleneck(nn.Module):
         self.conv3 = conv2d(block.conv3)
         self.bn3 = norm_layer(block.conv3.out_channels)
         self.dropblock3 = DropBlock(prob, mask=dropblock_mask) if prob else nn.Identity()
-        self.relu3 = nn.ReLU(inplace=True)
+        self.drop_path = DropPath(path_prob) if path_prob else nn.Identity()
+        self.relu3 = activation(block.activation)
         self.downsample = projection(block, norm_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.downsample(x)
         x = self.relu1(self.dropblock1(self.bn1(self.conv1(x))))
         x = self.pool_after(self.dropblock2(self.conv2(self.pool_before(x))))
-        return self.relu3(self.dropblock3(self.bn3(self.conv3(x))).add_(shortcut))
+        x = self.drop_path(self.dropblock3(self.bn3(self.conv3(x))))
+        return self.relu3(x.add_(shortcut))
+
+
+class Stage(nn.Sequential):
+    """The blocks of a stage, one after the other.
+
+    With `grad_checkpointing` training keeps each block's input alone, and runs the block again on the way back.
+    """
+
+    grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102  # TorchScript needs an `if` of its own to leave it out
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                return self.forward_checkpointed(x)
+        for block in self:
+            x = block(x)
+        return x
+
+    def forward_checkpointed(self, x: Tensor) -> Tensor:
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False, context_fn=partial(contexts, block))
+        return x
+
+
+def contexts(block: nn.Module) -> tuple[Any, Any]:
+    """Around a block's first run, and around its second, for which its statistics have seen the batch already."""
+    return nullcontext(), StatisticsKept(block)
+
+
+class StatisticsKept:
+    """While it is entered, batch norms in `block` leave their running statistics as they are."""
+
+    def __init__(self, block: nn.Module):
+        self.block = block
+        self.held: list[tuple[Any, float | None, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        norms: list[Any] = [m for m in self.block.modules() if m.training and getattr(m, "track_running_stats", False)]
+        self.held = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:  # it still reads and writes them, as the graph of the first run has noted
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *error: object) -> None:
+        for norm, momentum, batches in self.held:
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
@@ -75,13 +133,14 @@ def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module
     return nn.Sequential(*layers)
 
 
-class ResNeSt(nn.Module, SavedModel):
+class ResNeSt(Contract, nn.Module, SavedModel):
     """A ResNeSt classifier (paper, table 1 and section 5): (N, in_channels, H, W) -> logits (N, num_classes).
 
     `norm_layer` builds a norm from a number of channels. `final_drop` is the dropout before
-    the classifier; `dropblock_prob` drops blocks in stages 3 and 4, at the `dropblock_place` and with the
-    `dropblock_mask` that `resnest.specs.recipe.DropBlockRecipe` has; `last_gamma` starts the
-    last norm of each block at zero, so that each block starts as its shortcut.
+    the classifier; `dropblock_prob` drops squares of pixels in stages 3 and 4, at the `dropblock_place` and with
+    the `dropblock_mask` that `resnest.specs.recipe.DropBlockRecipe` has; `drop_path_prob` leaves the last block of
+    all out, earlier ones less often; `last_gamma` starts the last norm of each block at zero, so that each block
+    starts as its shortcut. It keeps timm's contract too: see `resnest.backends.contract`.
     """
 
     def __init__(
@@ -91,6 +150,7 @@ class ResNeSt(nn.Module, SavedModel):
         norm_layer: NormLayer = BatchNorm,
         final_drop: float = 0.0,
         dropblock_prob: float = 0.0,
+        drop_path_prob: float = 0.0,
         last_gamma: bool = False,
         dropblock_place: str = "inside",
         dropblock_mask: str = "sample",
@@ -103,13 +163,15 @@ class ResNeSt(nn.Module, SavedModel):
         norm_layer = norm_of(spec, norm_layer)
         self.conv1 = stem(spec, norm_layer)
         self.bn1 = norm_layer(spec.stem_channels)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = activation(spec.activation)
         self.maxpool = max_pool2d(STEM_POOL)
         stages: list[list[nn.Module]] = [[] for _ in spec.stage_depths]
         for block in spec.blocks():
-            stages[block.stage - 1].append(Bottleneck(block, norm_layer, drops.prob, drops.place, drops.mask))
-        self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential(*blocks) for blocks in stages)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
+            options = drops.prob, drops.place, drops.mask, drop_path_prob
+            stages[block.stage - 1].append(Bottleneck(block, norm_layer, *options))
+        self.layer1, self.layer2, self.layer3, self.layer4 = (Stage(*blocks) for blocks in stages)
+        self.avgpool = pooling(spec.global_pool)
+        self.flatten = flatten(spec.global_pool)
         self.drop = nn.Dropout(final_drop)
         self.fc = classifier(spec)
         self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
@@ -144,11 +206,63 @@ class ResNeSt(nn.Module, SavedModel):
         stage3 = self.layer3(stage2)
         return [stem, stage1, stage2, stage3, self.layer4(stage3)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map, (N, C, H / stride, W / stride)."""
         # Unlike in forward_stages, a feature map goes when the next stage has read it.
         x = self.layer2(self.layer1(self.forward_stem(x)))
-        x = self.layer4(self.layer3(x))
-        return self.fc(self.drop(self.avgpool(x).flatten(1)))
+        return self.layer4(self.layer3(x))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """The logits, (N, num_classes), of the last feature map; `pre_logits` is what the classifier sees."""
+        x = self.drop(self.flatten(self.avgpool(x)))
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The last feature map and those of `indices`, or these alone: timm's, 0 the stem before its pooling.
+
+        `indices` are as in `out_indices`; the maps come in their order. `stop_early` leaves out what is
+        behind the last of them. `norm` changes nothing: a ResNeSt ends with none. Raises ValueError for another
+        `output_fmt` than NCHW and for an index that there is not.
+        """
+        wanted = take_indices(indices, self.last_stage)
+        check_format(output_fmt)
+        x = self.relu(self.bn1(self.conv1(x)))
+        maps = {0: x}
+        if not stop_early or max(wanted) > 0:
+            x = self.maxpool(x)
+        for index, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), 1):
+            if not stop_early or index <= max(wanted):
+                maps[index] = x = stage(x)
+        taken = [maps[index] for index in wanted]
+        return taken if intermediates_only else (x, taken)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Take out the stages behind the last of `indices`, and the head; gives the indices, from 0 to 4.
+
+        Raises ValueError for an index that there is not.
+        """
+        wanted = take_indices(indices, self.last_stage)
+        self.last_stage = max(wanted)
+        for stage in range(self.last_stage + 1, 5):
+            setattr(self, f"layer{stage}", nn.Identity())
+        if self.last_stage == 0:
+            self.maxpool = nn.Identity()
+        if prune_head or self.last_stage < 4:
+            self.reset_classifier(0, "")
+        return wanted
 
     def deploy(self) -> "ResNeSt":
         """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
@@ -158,11 +272,27 @@ class ResNeSt(nn.Module, SavedModel):
         """A network of the same kind for another `spec`, freshly drawn and without dropout or norms of its own."""
         return self.from_spec(spec)
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead."""
-        self.spec = dataclasses.replace(self.spec, num_classes=num_classes)
+    def get_classifier(self, name_only: bool = False) -> Any:
+        """The classifier, Identity where there is none, or its name."""
+        return "fc" if name_only else self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead.
+
+        `global_pool` is another pooling, one of the spec's `GLOBAL_POOLS`; "" and no classes give the
+        last feature map. Raises ValueError where they make no network.
+        """
+        pool = self.spec.global_pool if global_pool is None else global_pool
+        self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(self.parameters())
+        self.avgpool, self.flatten = pooling(pool), flatten(pool)
         self.fc = classifier(self.spec).to(device=weight.device, dtype=weight.dtype)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Have training keep each block's input alone and compute the rest again: less memory, a third more time."""
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            if isinstance(stage, Stage):
+                stage.grad_checkpointing = enable
 
 
 class ResNeStFeatures(ResNeSt):
@@ -172,22 +302,28 @@ class ResNeStFeatures(ResNeSt):
     last one asked for are not built.
     """
 
-    def __init__(self, spec: "ResNeStSpec", *, out_indices: Sequence[int] = (1, 2, 3, 4), **options: Any):
+    def __init__(self, spec: "ResNeStSpec", *, out_indices: int | Sequence[int] = (1, 2, 3, 4), **options: Any):
         super().__init__(dataclasses.replace(spec, num_classes=0), **options)
         self.out_indices = check_out_indices(out_indices)
         self.feature_channels = [self.feature_channels[i] for i in self.out_indices]
         self.feature_strides = [self.feature_strides[i] for i in self.out_indices]
-        for stage in range(max(self.out_indices) + 1, 5):
+        self.last_stage = max(self.out_indices)
+        for stage in range(self.last_stage + 1, 5):
             setattr(self, f"layer{stage}", nn.Identity())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         stages = self.forward_stages(x)
         return [stages[i] for i in self.out_indices]
 
+    @property
+    def feature_info(self) -> Any:
+        """Channels, stride and module of each map that comes out."""
+        return features(self.spec, self.out_indices)
+
     def rebuilt(self, spec: ResNeStSpec) -> "ResNeStFeatures":
         return self.from_spec(spec, out_indices=self.out_indices)
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         raise TypeError("a backbone built with features_only=True has no classifier to reset")
 
 
@@ -198,11 +334,11 @@ def stem(spec: ResNeStSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
         return conv2d(last.conv)
     layers: list[nn.Module] = []
     for layer in inner:
-        layers += [conv2d(layer.conv), norm_layer(layer.conv.out_channels), nn.ReLU(inplace=True)]
+        layers += [conv2d(layer.conv), norm_layer(layer.conv.out_channels), activation(spec.activation)]
     return nn.Sequential(*layers, conv2d(last.conv))
 
 
 def classifier(spec: ResNeStSpec) -> nn.Module:
     if not spec.num_classes:
         return nn.Identity()
-    return nn.Linear(spec.feature_channels[-1], spec.num_classes)
+    return nn.Linear(spec.pooled_channels, spec.num_classes)

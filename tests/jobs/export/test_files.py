@@ -18,6 +18,10 @@ FORMS = [
     {"radix": 1, "cardinality": 2},
     {"radix": 4, "cardinality": 2, "bottleneck_width": 40, "avd_first": True, "output_stride": 8},
     {"deep_stem": False, "avg_down": False, "num_classes": 0, "norm_eps": 0.1},
+    {"activation": "silu", "global_pool": "catavgmax"},
+    {"activation": "gelu", "global_pool": "avgmax"},
+    {"global_pool": "max"},
+    {"global_pool": "", "num_classes": 0},
 ]
 
 

@@ -1,0 +1,105 @@
+"""Our networks in timm's registry, used by timm's own functions."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.data import create_transform, resolve_model_data_config
+from timm.models import save_for_hf
+from timm.optim import param_groups_layer_decay
+from timm.utils import ModelEmaV3
+
+import resnest
+import resnest.timm
+from resnest.torch import ResNeSt, get_weights
+from resnest.weights.published import pretrained
+from resnest.weights.seeded import draw_weights
+
+NARROW = {"stem_width": 8, "bottleneck_width": 8}
+X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_variant_is_listed_with_its_published_weights():
+    assert set(timm.list_models(module="timm")) == set(resnest.list_models())
+    tags = {f"{row.variant}.{row.source}" for row in pretrained.CHECKPOINTS}
+    assert tags <= set(timm.list_pretrained("resnest*"))
+    assert timm.get_pretrained_cfg_value("resnest50.authors-gluon", "interpolation") == "bilinear"
+    assert timm.get_pretrained_cfg_value("resnest269", "input_size") == (3, 416, 416)
+
+
+def test_a_model_by_name_is_ours_and_takes_both_words():
+    model = timm.create_model("resnest14", num_classes=7, in_chans=1, drop_path_rate=0.1, norm_eps=1e-3, **NARROW)
+    assert type(model) is ResNeSt
+    assert (model.spec.num_classes, model.spec.in_channels, model.spec.norm_eps) == (7, 1, 1e-3)
+    assert model(torch.randn(2, 1, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "hook", "fx", "getter"])
+def test_each_of_timms_feature_wrappers_gives_the_maps(kind):
+    torch.manual_seed(0)
+    model = timm.create_model("resnest14", features_only=True, feature_cls=kind, **NARROW).eval()
+    torch.manual_seed(0)
+    whole = timm.create_model("resnest14", **NARROW).eval()
+    with torch.no_grad():
+        found = model(X)
+        expected = whole.forward_intermediates(X, intermediates_only=True)
+    maps = list(found.values()) if isinstance(found, dict) else found
+    assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
+    assert model.feature_info.reduction() == [2, 4, 8, 16, 32]
+    assert model.feature_info.channels() == [m.shape[1] for m in maps]
+
+
+def test_published_weights_come_by_our_own_download(monkeypatch, tmp_path):
+    asked = []
+
+    def download(name, source=None, *, root=None, verify=False):
+        asked.append((name, source, root))
+        resnest.weights.save(draw_weights(resnest.get_spec(name)), tmp_path / "model.safetensors")
+        return tmp_path / "model.safetensors"
+
+    monkeypatch.setattr("resnest.weights.published.pretrained.download", download)
+    model = timm.create_model("resnest14", pretrained=True, num_classes=3, cache_dir="here")
+    named = timm.create_model("resnest14.timm", pretrained=True)
+    assert asked == [("resnest14", None, "here"), ("resnest14", "timm", None)]
+    drawn = draw_weights(resnest.get_spec("resnest14"))
+    assert (get_weights(named)["fc.weight"] == drawn["fc.weight"]).all()
+    assert (get_weights(model)["conv1.0.weight"] == drawn["conv1.0.weight"]).all()
+    assert model.num_classes == 3
+
+
+def test_a_file_of_the_users_own_is_loaded_by_timm(tmp_path):
+    saved = timm.create_model("resnest14", **NARROW)
+    torch.save(saved.state_dict(), tmp_path / "own.pth")
+    overlay = {"file": str(tmp_path / "own.pth")}
+    model = timm.create_model("resnest14", pretrained=True, pretrained_cfg_overlay=overlay, **NARROW)
+    again = timm.create_model("resnest14", checkpoint_path=str(tmp_path / "own.pth"), **NARROW)
+    for name, array in get_weights(saved).items():
+        assert (get_weights(model)[name] == array).all(), name
+        assert (get_weights(again)[name] == array).all(), name
+
+
+def test_what_timm_saves_for_the_hub_opens_by_its_own_name(tmp_path):
+    model = timm.create_model("resnest14", num_classes=3, **NARROW).eval()
+    save_for_hf(model, tmp_path, model_args=NARROW, safe_serialization=True)
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    assert again.spec == model.spec
+    assert torch.equal(again(X), model(X))
+
+
+def test_timms_optimizer_groups_average_and_transform():
+    model = timm.create_model("resnest14", **NARROW)
+    groups = param_groups_layer_decay(model, layer_decay=0.5)
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    assert len({group["lr_scale"] for group in groups}) == 6  # the stem, four blocks, the classifier
+    average = ModelEmaV3(model, decay=0.5)
+    average.update(model)
+    config = resolve_model_data_config(model)
+    assert config["crop_pct"] == pytest.approx(0.875)
+    photo = create_transform(**config)(_photo())
+    assert photo.shape == (3, 224, 224)
+
+
+def _photo():
+    from PIL import Image
+
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8))
