@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 from click import Command
 
@@ -80,6 +81,15 @@ def test_the_tests_own_folders_hide_no_framework():
     assert (REPOSITORY / "tests" / "__init__.py").is_file()
 
 
+def test_hubconf_names_every_package_that_its_networks_may_import():
+    """torch.hub asks for those before it loads; a detector's own are asked for where there is one."""
+    tree = ast.parse((REPOSITORY / "hubconf.py").read_text())
+    dependencies = next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    graph = grimp.build_graph("resnest", include_external_packages=True)
+    reached = {name for name in graph.find_upstream_modules("resnest.torch.builders") if "resnest" not in name}
+    assert {*dependencies} == reached - sys.stdlib_module_names - {"torchvision", "pycocotools"}
+
+
 LOADED = """
 import sys
 from resnest.cli import main
@@ -108,9 +118,10 @@ def test_every_folder_of_code_is_packed():
     """setuptools packs a folder that has a face, and data that setup.cfg names."""
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
-    data = {path.parent for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert data == {PACKAGE / "data" / "assets"}
-    assert "resnest.data = assets/*" in (REPOSITORY / "setup.cfg").read_text()
+    data = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert {path.parent for path in data - {PACKAGE / "py.typed"}} == {PACKAGE / "data" / "assets"}
+    packed = (REPOSITORY / "setup.cfg").read_text().splitlines()
+    assert {"resnest = py.typed", "resnest.data = assets/*"} <= {*packed}
 
 
 MIRRORED = ["specs", "weights", "data", "jobs", "cli"]

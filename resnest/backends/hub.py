@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin
 
 from resnest.specs import protocols
 from resnest.specs.resnest import MEAN, STD, ResNeStSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.formats.files import open_file, write_file
+from resnest.weights.published.hub import hub_file
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+
+DOWNLOAD = {"revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download"}
+"""What the mixin hands over about the download; the last two below huggingface_hub 1.0 alone, said or not."""
 
 FIELDS = tuple(field.name for field in dataclasses.fields(ResNeStSpec))
 
@@ -60,17 +64,17 @@ class HubMixin(ModelHubMixin):
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, spec: Any = None, **arguments: Any) -> Any:
-        where = {"revision", "cache_dir", "force_download", "local_files_only", "token"}
-        download = {word: arguments.pop(word) for word in where & arguments.keys()}
+        said = {word: arguments.pop(word) for word in DOWNLOAD & arguments.keys()}
+        download = {word: value for word, value in said.items() if value is not None}
         changes = {field: arguments.pop(field) for field in FIELDS if field in arguments}
         saved, folder = _read_spec(spec, model_id), Path(model_id)
         if not folder.is_dir():  # config and weights of one commit, whatever is pushed in between
-            config = Path(hf_hub_download(model_id, CONFIG, **download))
+            config = Path(hub_file(model_id, CONFIG, **download))
             download["revision"] = config.parent.name
             if not isinstance(spec, ResNeStSpec):
                 saved = _read_spec(json.loads(config.read_text()).get("spec"), model_id)
         spec = dataclasses.replace(saved, **changes)
-        path = folder / WEIGHTS if folder.is_dir() else hf_hub_download(model_id, WEIGHTS, **download)
+        path = folder / WEIGHTS if folder.is_dir() else hub_file(model_id, WEIGHTS, **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
         return cls._build(spec, arguments, adapt(arrays, spec, changes))

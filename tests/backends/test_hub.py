@@ -168,6 +168,15 @@ def test_a_network_in_its_deploy_form_is_saved_in_it(backend, tmp_path):
     assert (backend.predict(opened, x) == backend.predict(model, x)).all()
 
 
+def test_what_an_older_mixin_says_of_the_download_is_no_option_of_a_network(backend, tmp_path):
+    """Below huggingface_hub 1.0 `proxies` and `resume_download` always come along."""
+    build(backend).save_pretrained(tmp_path)
+    where = {"revision": None, "cache_dir": None, "force_download": False, "local_files_only": False, "token": None}
+    older = where | {"proxies": None, "resume_download": None}
+    opened = backend.module.ResNeSt._from_pretrained(model_id=str(tmp_path), spec=SPEC, **older)
+    assert opened.spec == SPEC
+
+
 def test_config_and_weights_are_of_one_commit_whatever_is_pushed_in_between(tmp_path, monkeypatch):
     from resnest.backends import hub
 
@@ -177,14 +186,14 @@ def test_config_and_weights_are_of_one_commit_whatever_is_pushed_in_between(tmp_
     for commit, arrays in commits.items():
         model = resnest.torch.create_model("resnest14", weights=arrays, num_classes=5, **NARROW)
         model.save_pretrained(repository / "snapshots" / commit)
-    download = hub.hf_hub_download
+    download = hub.hub_file
 
     def pushed_after_each_file(model_id, file, **arguments):
         path = download(model_id, file, **arguments)
         (repository / "refs" / "main").write_text("b" * 40)
         return path
 
-    monkeypatch.setattr(hub, "hf_hub_download", pushed_after_each_file)
+    monkeypatch.setattr(hub, "hub_file", pushed_after_each_file)
     (repository / "refs" / "main").write_text("a" * 40)
     opened = resnest.torch.ResNeSt.from_pretrained("me/net", cache_dir=tmp_path, local_files_only=True)
     assert (opened.fc.weight.detach().numpy() == draw_weights(SPEC)["fc.weight"]).all()

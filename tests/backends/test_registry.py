@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from resnest.backends import registry, training
-from resnest.cli import main
 from resnest.jobs.bench.run import Job, contenders
 from resnest.jobs.parity import compare_stages, titles
 from resnest.weights.names.backbone import DIALECTS
 from resnest.weights.seeded import draw_weights
+from tests.support import cli
 from tests.support.arrays import photo_like
 from tests.support.specs import tiny
 
@@ -43,7 +42,7 @@ def test_parity_compares_any_number_of_backends_with_the_first(three, changes):
 
 @pytest.mark.gluon
 def test_the_command_shows_them_all(three):
-    done = CliRunner().invoke(main, ["parity", "resnest14", "--size", "33", "--dtype", "float64"])
+    done = cli.run("parity", "resnest14", "--size", "33", "--dtype", "float64")
     assert done.exit_code == 0, done.output
     assert "PyTorch against MXNet Gluon, NumPy" in done.stdout
     assert done.stdout.count("same") == 12

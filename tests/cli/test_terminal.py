@@ -1,8 +1,6 @@
 import click
 import pytest
-from click.testing import CliRunner
 
-from resnest.cli import main
 from resnest.cli.group import Folder
 from resnest.cli.terminal import Command
 from tests.support.cli import run
@@ -16,7 +14,7 @@ def ending(monkeypatch, error, *options):
         raise error
 
     monkeypatch.setattr(Folder, "get_command", lambda group, context, name: command)
-    return CliRunner().invoke(main, [*options, "list"])
+    return run(*options, "list")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from resnest.backends import registry, training
-from resnest.cli import main
 from resnest.jobs import curve
 from resnest.weights.seeded import draw_weights
+from tests.support import cli
 from tests.support.arrays import photo_like
 from tests.support.specs import tiny
 
@@ -81,7 +80,7 @@ def command(monkeypatch):
     from resnest.cli.commands import parity
 
     monkeypatch.setattr(parity, "get_spec", lambda name: SPEC)
-    return lambda *options: CliRunner().invoke(main, ["parity", "resnest14", "--size", "33", *options])
+    return lambda *options: cli.run("parity", "resnest14", "--size", "33", *options)
 
 
 def test_the_command_draws_both_curves_and_says_how_their_difference_grows(command, tmp_path):

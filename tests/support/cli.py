@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+
 from click.testing import CliRunner, Result
 
 from resnest.cli import main
 
+APART = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+"""Click keeps the two outputs apart since 8.2, and before where it is asked to."""
+
 
 def run(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words])
+    return CliRunner(**APART).invoke(main, [str(word) for word in words])
 
 
 def refused(result: Result) -> str:

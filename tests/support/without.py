@@ -1,5 +1,6 @@
 """Processes in which something cannot be imported."""
 
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Collection
@@ -19,6 +20,14 @@ class ShutOut:
 def shut_out(*names: str) -> None:
     """Let `import name` fail from here on, as if it were not installed."""
     sys.meta_path.insert(0, ShutOut(names))
+    found = importlib.metadata.Distribution.from_name
+
+    def from_name(name: str) -> importlib.metadata.Distribution:
+        if name in names:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found(name)
+
+    importlib.metadata.Distribution.from_name = from_name
 
 
 def run_without(names: Collection[str], code: str) -> subprocess.CompletedProcess[str]:

@@ -61,7 +61,8 @@ def test_exported_it_takes_any_batch_height_and_width(model):
 
 def test_exported_with_fixed_sizes_it_pools_with_strides(model):
     program = torch.export.export(model, (images(1, 3, 64, 64),))
-    assert "slice" not in str(program.graph)
+    # With a step: older PyTorch slices the attention's weights too, from end to end.
+    assert not [node for node in program.graph.nodes if "slice" in str(node.target) and len(node.args) > 4]
     assert close(program.module()(images(1, 3, 64, 64)), model(images(1, 3, 64, 64)))
 
 

@@ -20,6 +20,7 @@ from resnest.specs import protocols
 from resnest.specs.arguments import closest
 from resnest.specs.resnest import get_spec
 from resnest.weights.published.download import UNTRUSTED, fetch, progress_bar
+from resnest.weights.published.hub import hub_file
 from resnest.weights.published.part import Unavailable
 from resnest.weights.published.verified import Hash, digest, verified
 
@@ -226,7 +227,7 @@ def _from_hub(row: Checkpoint, root: str | os.PathLike | None, verify: bool) -> 
 
     What is there is taken, so that a machine stays with the commit that it has downloaded.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     cache = _home(root) / "hub" if root or os.environ.get("RESNEST_HOME") else None
     where: dict[str, Any] = {"revision": row.revision, "cache_dir": cache}
@@ -238,7 +239,7 @@ def _from_hub(row: Checkpoint, root: str | os.PathLike | None, verify: bool) -> 
     if damaged and _offline():
         raise Unavailable(f"{row.address}: {there} is damaged, and RESNEST_OFFLINE forbids to download it")
     try:
-        path = hf_hub_download(repository, row.file, **where, force_download=damaged, local_files_only=_offline())
+        path = hub_file(repository, row.file, **where, force_download=damaged, local_files_only=_offline())
     except Exception as error:  # errors of its HTTP library come through, and it has had three of those
         said = " ".join(str(error).split())
         raise Unavailable(f"{row.address}: {UNTRUSTED if 'CERTIFICATE_VERIFY_FAILED' in said else said}") from error

@@ -4,16 +4,15 @@ import sys
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from resnest.cli import main
 from resnest.cli.yaml import yaml_lines
 from resnest.specs.recipe import PRESETS, get_recipe
+from tests.support import cli
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_printed_reads_back_as_the_recipe(preset):
-    run = CliRunner().invoke(main, ["recipe", "resnest269", "--preset", preset])
+    run = cli.run("recipe", "resnest269", "--preset", preset)
     assert run.exit_code == 0, run.output
     read = yaml.safe_load(run.stdout)
     assert get_recipe("resnest50").with_changes(**read) == get_recipe("resnest269", preset)
@@ -43,6 +42,6 @@ def test_it_needs_nothing_but_the_specs():
 
 
 def test_an_unknown_name_is_one_sentence():
-    run = CliRunner().invoke(main, ["recipe", "resnest51"])
+    run = cli.run("recipe", "resnest51")
     assert run.exit_code == 2
-    assert "did you mean" in run.output
+    assert "did you mean" in run.stderr

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from resnest import ResNeStSpec
-from resnest.cli import main
 from resnest.jobs.export.files import export, suffix
 from resnest.weights import save
 from resnest.weights.fold import fold
 from resnest.weights.seeded import draw_weights
+from tests.support import cli
 from tests.support.specs import tiny
 
 FORMS = [
@@ -86,7 +85,7 @@ def test_the_command_writes_int8_calibrated_on_photos_and_says_its_error(tmp_pat
         pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
         Image.fromarray(pixels).resize((260, 260)).save(photos / f"{number}.png")
     command = ["export", "resnest14", "--format", "onnx", "--weights", small_file, "--int8", photos]
-    result = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "net.onnx")])
+    result = cli.run(*map(str, command), "--output", str(tmp_path / "net.onnx"))
     assert result.exit_code == 0, result.output
     assert "deploy form" in result.output
     assert "over 2 photos" in result.output
@@ -97,6 +96,6 @@ def test_the_command_refuses_int8_without_photos_or_onnx(tmp_path, small_file):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.txt").write_text("no photo")
     command = ["export", "resnest14", "--weights", str(small_file), "--int8", str(tmp_path / "none")]
-    result = CliRunner().invoke(main, [*command, "--format", "torchscript"])
+    result = cli.run(*command, "--format", "torchscript")
     assert result.exit_code == 2
-    assert "--int8 goes with --format onnx" in result.output
+    assert "--int8 goes with --format onnx" in result.stderr

@@ -265,11 +265,8 @@ def test_symbol_files_may_say_moving_and_leave_out_what_stands_in_front():
 # MXNet runs in a process of its own: GluonCV refuses to be imported where PyTorch 2 can be.
 EXPORT = """
     import sys
-    class NoTorch:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] == "torch":
-                raise ImportError("no torch here")
-    sys.meta_path.insert(0, NoTorch())
+    from tests.support.without import shut_out
+    shut_out("torch")
     from resnest.gluon._mxnet import mx
     from resnest import weights
     folder, kind = sys.argv[1:]

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import resnest
 import resnest.torch
 from resnest import get_spec, weights
-from resnest.cli import main
 from resnest.specs.protocols import PROTOCOLS, Preparation
 from resnest.weights.published import download, pretrained
 from resnest.weights.seeded import draw_weights
+from tests.support import cli
 from tests.support.backends import Backend
 from tests.support.server import serving
 
@@ -321,7 +320,7 @@ def test_a_hub_that_lacks_the_file_is_named(hub, tmp_path):
 
 
 def test_the_command_downloads_and_says_where(server, tmp_path):
-    done = CliRunner().invoke(main, ["download", "resnest50", "--root", str(tmp_path / "there")])
+    done = cli.run("download", "resnest50", "--root", str(tmp_path / "there"))
     assert done.exit_code == 0
     assert done.stdout.strip() == str(tmp_path / "there" / pretrained.find("resnest50")[0].file)
 
@@ -331,7 +330,7 @@ def test_the_command_finds_a_damaged_file_on_request_and_downloads_it_again(serv
     whole, state = path.read_bytes(), path.stat()
     path.write_bytes(whole[:-1] + b"!")
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    done = CliRunner().invoke(main, ["download", "resnest50", "--verify", "--root", str(tmp_path)])
+    done = cli.run("download", "resnest50", "--verify", "--root", str(tmp_path))
     assert (done.exit_code, done.stdout.strip()) == (0, str(path))
     assert path.read_bytes() == whole
 
@@ -349,7 +348,7 @@ def test_a_file_of_another_size_than_it_had_is_downloaded_again_or_named(server,
 
 def test_the_command_answers_a_failure_with_every_address(server):
     server.files = {}
-    done = CliRunner().invoke(main, ["download", "resnest50"])
+    done = cli.run("download", "resnest50")
     assert done.exit_code == 2
     assert done.stderr.count("404 Not Found") == 2
 
