@@ -1,6 +1,9 @@
 """The house keeps its rules: floors, faces without code, one command a file, tests as their modules, imports."""
 
 import ast
+import dataclasses
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +38,15 @@ def test_the_weights_package_loads_no_framework():
     code = "import sys, resnest.weights; print(*[m for m in ('torch', 'mxnet') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("floor", ["specs", "data", "weights"])
+def test_what_is_handed_on_cannot_be_changed(floor):
+    names = [module.name for module in pkgutil.walk_packages([str(PACKAGE / floor)], f"resnest.{floor}.")]
+    held = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    kinds = {kind for kind in held if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
+    assert kinds
+    assert [kind for kind in kinds if not kind.__dataclass_params__.frozen] == []
 
 
 def test_the_package_exports_what_it_says():

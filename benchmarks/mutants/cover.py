@@ -1,6 +1,6 @@
 """Find out which test runs which lines of the package, and in what time: mutants meet these tests alone.
 
-    python benchmarks/mutants/cover.py SAMPLE OUTPUT [FOLDER OF TESTS ...]
+    python benchmarks/mutants/cover.py SAMPLE OUTPUT [--tests HEAD] [FOLDER ...]
 
 Appends a line of JSON to OUTPUT for each test that passes; files of tests that are there already are not run again. It
 needs `coverage`; run it at the root of the repository.
@@ -19,22 +19,23 @@ import coverage
 import pytest
 from forked import copy, failures, preload
 
-FOLDERS = ["specs", "weights", "data", "backends", "torch", "gluon", "jobs"]
+FOLDERS = ["test_house.py", "specs", "weights", "data", "backends", "torch", "gluon", "jobs"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sample", type=Path, help="whose commit is looked at")
     parser.add_argument("output", type=Path)
-    parser.add_argument("folders", nargs="*", default=FOLDERS)
+    parser.add_argument("--tests", help="another commit, to take the tests from")
+    parser.add_argument("folders", nargs="*", default=FOLDERS, help="folders of tests, or files of them")
     options = parser.parse_args()
     commit = json.loads(options.sample.read_text().partition("\n")[0])["commit"]
     known = options.output.read_text() if options.output.exists() else ""
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        root = copy(Path(scratch, "code"), commit)
+        root = copy(Path(scratch, "code"), commit, options.tests)
         preload(root)
         for folder in options.folders:
-            for path in sorted((root / "tests" / folder).rglob("test_*.py")):
+            for path in sorted((root / "tests").glob(f"{folder}/**/test_*.py")) or [root / "tests" / folder]:
                 file = str(path.relative_to(root))
                 if f'"{file}::' not in known:
                     failed = failures(root, [file], [], [Covered(root, options.output.absolute())])

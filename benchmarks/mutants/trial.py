@@ -76,12 +76,14 @@ def serve(root: Path, mutants: list[dict[str, Any]], cover: list[dict[str, Any]]
 def chosen(mutant: dict[str, Any], source: str, cover: list[dict[str, Any]], budget: float) -> list[str]:
     """The tests that run the mutant's line, in the order in which they are run: as many as the budget pays for.
 
-    What runs on import alone is left to all tests that run anything of its file.
+    What runs on import alone is left to all tests that run anything of its file, to those of its floor and the house.
     """
-    seen = [row for row in cover if mutant["path"] in row["lines"]]
-    lines = statement(source, mutant["line"])
-    rows = [row for row in seen if not lines.isdisjoint(row["lines"][mutant["path"]])] or seen
     folders = ROOMS[mutant["floor"]]
+    lines = statement(source, mutant["line"])
+    rows = [row for row in cover if not lines.isdisjoint(row["lines"].get(mutant["path"], ()))]
+    if not rows:
+        near = (f"tests/{folders[0]}/", "tests/test_house")
+        rows = [row for row in cover if mutant["path"] in row["lines"] or row["test"].startswith(near)]
 
     def turn(row: dict[str, Any]) -> tuple[int, float]:
         folder = row["test"].split("/")[1]

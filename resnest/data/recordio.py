@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from resnest.data.photos import open_photo
 
@@ -73,7 +73,8 @@ class RecordFile:
         try:
             return open_photo(io.BytesIO(content), upright=False), label  # type: ignore[arg-type]  # Pillow reads both
         except ValueError as error:
-            reason = str(error.__context__ or error)
+            unknown = isinstance(error.__context__, UnidentifiedImageError)
+            reason = "it has no format that is known" if unknown else str(error.__context__ or error)
             raise ValueError(f"{self.name(index)} is no photo that can be read: {reason}") from None
 
     def record(self, position: int) -> bytes:

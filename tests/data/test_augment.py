@@ -1,11 +1,12 @@
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from resnest.data.augment import Augment, Foreign, crop_box, jittered, lighting
+from resnest.data.augment import EIGENVECTORS, Augment, Foreign, crop_box, jittered, lighting
 from resnest.data.opencv import resize_bilinear
 from resnest.data.photos import normalise
 from resnest.specs.recipe import Augmentation, get_recipe
@@ -41,7 +42,7 @@ def test_nothing_drawn_is_the_evaluations_square():
 
 
 @pytest.mark.parametrize("crop", ["inception", "efficientnet"])
-@pytest.mark.parametrize("size", [(600, 400), (400, 600), (50, 50), (7, 300)])
+@pytest.mark.parametrize("size", [(600, 400), (400, 600), (50, 50), (7, 300), (1, 1)])
 def test_boxes_lie_in_the_photo_and_have_the_area_and_ratio_of_the_recipe(crop, size, random):
     recipe = Augmentation(crop=crop, area=(0.1, 0.5), tries=100)
     boxes = [crop_box(recipe, 224, *size, random) for _ in range(300)]
@@ -83,6 +84,13 @@ def test_the_other_crop_is_no_wider_than_the_photo_before_rounding_either(column
     recipe = Augmentation(crop="efficientnet", ratio=(columns_a_row, columns_a_row), tries=100)
     boxes = [crop_box(recipe, 224, 10, 20, random) for _ in range(500)]
     assert max(bottom - top for _, top, _, bottom in boxes) == tallest
+
+
+def test_a_box_of_the_whole_photo_ends_the_other_crops_tries():
+    """As in the authors' script: the centre is taken, and nothing is drawn again."""
+    drawn = iter([1.0, 100.0])  # columns a row, and rows
+    random = SimpleNamespace(uniform=lambda low, high: next(drawn))
+    assert crop_box(Augmentation(crop="efficientnet"), 224, 100, 100, random) == (6, 6, 94, 94)
 
 
 def test_a_photo_that_no_box_fits_gives_its_centre(random):
@@ -135,6 +143,7 @@ def test_lighting_has_the_spread_of_imagenets_colours(random):
     assert noise.std(axis=0) == pytest.approx(expected, rel=0.05)
     assert np.corrcoef(noise.T).min() > 0.95  # most of it is brightness
     assert not lighting(0, None).any()
+    assert np.allclose(EIGENVECTORS.T @ EIGENVECTORS, np.eye(3), atol=1e-3)  # components at right angles
 
 
 def test_policies_come_before_the_crop(monkeypatch):

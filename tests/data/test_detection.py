@@ -40,6 +40,12 @@ def test_photos_are_resized_normalised_and_then_padded():
     assert batch.images[1, :, :48].max() < -1.8
 
 
+def test_scales_are_those_of_the_whole_pixels_that_a_photo_became():
+    batch = prepare([np.zeros((30, 40, 3), np.uint8)], tiny_detector())
+    assert batch.sizes.tolist() == [[64, 85]]
+    assert batch.scales.tolist() == [[85 / 40, 64 / 30]]
+
+
 @pytest.mark.parametrize(
     ("photos", "message"),
     [

@@ -65,6 +65,13 @@ def test_an_image_that_is_gone_is_named_like_any_other_that_cannot_be_read(root)
         folder[0]
 
 
+def test_images_are_not_turned(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    GREY.save(root / "cat" / "1.png", exif=exif)
+    assert ImageFolder(root)[1][0].size == (8, 6)
+
+
 def test_a_truncated_jpeg_is_named_in_one_sentence(root):
     path = root / "ant" / "broken.jpg"
     Image.effect_noise((64, 64), 90).save(path)

@@ -64,6 +64,35 @@ def test_every_operation_of_randaugment_does_something_and_keeps_the_size(number
         assert image != photo
 
 
+def affine(photo, *matrix):
+    return photo.transform(photo.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+
+
+def test_randaugment_moves_by_as_much_as_the_authors_and_either_way():
+    photo = Image.open(PHOTOS["coffee.jpg"])
+    for drawn, sign in ((0.5, 1), (0.6, -1)):
+        expected = {
+            3: photo.rotate(sign * 12),
+            11: affine(photo, 1, sign * 0.12, 0, 0, 1, 0),
+            12: affine(photo, 1, 0, 0, sign * 0.12, 1, 0),
+            14: affine(photo, 1, 0, sign * 40, 0, 1, 0),
+            15: affine(photo, 1, 0, 0, 0, 1, sign * 40),
+        }
+        for number, image in expected.items():
+            assert RANDAUGMENT[number](photo, 0.4, Drawn(drawn)) == image, number
+
+
+@pytest.mark.parametrize(
+    ("middle", "left_top", "right_bottom"), [((10, 20), (2, 12), (18, 28)), ((3, 98), (0, 90), (16, 99))]
+)
+def test_randaugment_cuts_a_square_out_that_ends_with_the_photo(middle, left_top, right_bottom):
+    photo = Image.new("RGB", (100, 100))
+    cut = RANDAUGMENT[13](photo, 0.4, Drawn(*middle))
+    assert cut.getpixel(left_top) == (125, 123, 114)
+    assert cut.getbbox() == (*left_top, *(edge + 1 for edge in right_bottom))
+    assert photo.getbbox() is None
+
+
 def test_randaugment_leaves_half_of_its_operations_out():
     photo = Image.open(PHOTOS["coffee.jpg"]).resize((32, 32))
     random = np.random.default_rng(0)

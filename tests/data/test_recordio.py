@@ -55,6 +55,15 @@ def test_a_record_that_holds_the_magic_number_is_put_together(mx, tmp_path):
         assert records.record(int(records.positions[1])).endswith(b"after")
 
 
+def test_images_are_not_turned(mx, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(content, "PNG", exif=exif)
+    image, _ = RecordFile(written(mx, tmp_path / "a.rec", [(0, content.getvalue())]))[0]
+    assert image.size == (30, 20)
+
+
 def test_a_label_may_stand_in_an_array_of_one(mx, tmp_path):
     path = written(mx, tmp_path / "a.rec", [(np.array([7], np.float32), jpeg(0))])
     assert RecordFile(path)[0][1] == 7
@@ -69,7 +78,7 @@ def test_a_label_may_stand_in_an_array_of_one(mx, tmp_path):
             r"record 0 of .*a.rec cannot be read: its label \[1.0, 2.0\] is no class's",
         ),
         (0.5, b"", r"its label \[0.5\] is no class's number"),
-        (1, b"no photo", r"record 0 of .*a.rec is no photo that can be read"),
+        (1, b"no photo", r"record 0 of .*a.rec is no photo that can be read: it has no format that is known"),
         (1, jpeg(0)[:500], r"record 0 of .*a.rec is no photo that can be read: .*runcated"),
     ],
 )

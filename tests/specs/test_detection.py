@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
 from resnest import get_detection_spec, get_spec, list_detection_models
 from resnest.specs import find
-from resnest.specs.detection.anchors import AnchorSpec
+from resnest.specs.detection.anchors import MAX_LOG_RATIO, AnchorSpec
 from resnest.specs.detection.network import FAMILIES, PUBLISHED_AP
 from tests.support.paths import FIXTURES
 
@@ -38,6 +39,7 @@ def test_anchors_are_mmdetections():
     assert square == (-16, -16, 16, 16)
     assert high == (wide[1], wide[0], wide[3], wide[2])
     assert AnchorSpec().at_origin(4)[1] == (-256, -256, 256, 256)
+    assert math.exp(MAX_LOG_RATIO) == pytest.approx(62.5)  # mmdetection's wh_ratio_clip is 16 / 1000
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,8 @@ def test_anchors_are_mmdetections():
 def test_training_rules_are_each_configs_own(family, low_quality, proposals, border, betas, ious):
     spec = detector(family)
     assert [stage.assigner for stage in spec.stages] == [(iou, iou, iou, low_quality) for iou in ious]
+    assert [stage.weight for stage in spec.stages] == [1, 0.5, 0.25][: len(ious)]
+    assert [stage.stds[1:3] for stage in spec.stages] == [(0.1, 0.2), (0.05, 0.1), (0.033, 0.067)][: len(ious)]
     assert spec.train_proposals == (2000, proposals, 0.7)
     assert spec.allowed_border == border
     assert (spec.rpn_beta, spec.box_beta) == betas
@@ -114,6 +118,13 @@ def test_the_deploy_form_has_no_norms_in_backbone_and_heads():
 def test_values_that_make_no_network_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(detector("faster_rcnn"), **changes)
+
+
+def test_tuples_may_come_as_lists_from_a_file():
+    spec = detector("faster_rcnn")
+    again = dataclasses.replace(spec, anchors=[*spec.anchors], proposals=[*spec.proposals], scale=[*spec.scale])
+    assert again == spec
+    assert (again.anchors.scale, again.proposals.iou) == (8, 0.7)
 
 
 def test_unknown_names_say_what_was_probably_meant():

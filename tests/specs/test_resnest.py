@@ -79,6 +79,9 @@ def test_an_unknown_field_is_answered_with_the_closest_one():
         ("deep_stem", 1),
         ("avd_first", None),
         ("dilated_pooling", "none"),
+        ("norm_eps", 1.5),
+        ("norm_momentum", True),
+        ("norm_momentum", "0.1"),
     ],
 )
 def test_a_value_that_makes_no_network_is_named(field, value):
@@ -93,6 +96,12 @@ def test_channels_that_cannot_be_cut_into_groups_are_an_error():
         get_spec("resnest50", radix=3)
     with pytest.raises(ValueError, match="cardinality=3 does not divide the 32 attention channels"):
         SplitAttentionSpec(96, radix=1, cardinality=3)
+
+
+@pytest.mark.parametrize("field", ["channels", "radix", "cardinality", "stride", "dilation"])
+def test_a_value_that_makes_no_split_attention_is_named(field):
+    with pytest.raises(ValueError, match=f"{field}=0 must be a whole number"):
+        SplitAttentionSpec(**{"channels": 64, field: 0})
 
 
 def test_blocks_of_resnest50_are_those_of_the_paper():
@@ -114,6 +123,22 @@ def test_average_pooling_stands_after_split_attention_and_before_it_where_avd_fi
     assert pools(get_spec("resnest14")) == [(f"layer{s}.0", None, pool) for s in (2, 3, 4)]
     assert pools(get_spec("resnest14", avd_first=True)) == [(f"layer{s}.0", pool, None) for s in (2, 3, 4)]
     assert pools(get_spec("resnest14", avd=False)) == []
+
+
+def test_a_shortcut_strides_by_its_pool_or_itself():
+    def strides(spec):
+        return [(b.projection.stride, b.projection_pool and b.projection_pool.stride) for b in spec.blocks()]
+
+    pooled, plain = get_spec("resnest14"), get_spec("resnest14", avg_down=False)
+    assert strides(pooled) == [(1, 1), (1, 2), (1, 2), (1, 2)]
+    assert strides(plain) == [(1, None), (2, None), (2, None), (2, None)]
+    assert (pooled.minimum_size, plain.minimum_size) == (17, 1)  # a 2x2 pool needs two pixels of stride 16
+
+
+def test_every_convolution_of_the_deploy_form_has_a_bias_and_no_norm():
+    tensors = [name.rpartition(".") for name in get_spec("resnest26", deploy=True).tensors()]
+    assert [(layer, kind) for layer, _, kind in tensors[::2]] == [(layer, "weight") for layer, _, kind in tensors[1::2]]
+    assert {kind for _, _, kind in tensors[1::2]} == {"bias"}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def test_costs_count_what_prediction_runs(head):
     cost = spec.cost(65, 97)
     assert 2 * cost.macs == counter.get_total_flops()
     assert cost.stages["logits"] == tuple(logits.shape[1:])
+    pools = [row.name.split(".")[1] for row in cost.layers if row.name.startswith("decode_head") and "pool" in row.kind]
+    assert pools == {"fcn": [], "psp": ["psp_modules"] * 4}.get(head, ["image_pool"])
     assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
