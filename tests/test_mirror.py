@@ -17,11 +17,19 @@ ONE_ALONE = {
     "_mxnet.py": "the same",
     "backend.convolutions_alone": "the floor of `resnest bench` is PyTorch's convolutions",
     "builders.get_model": "Gluon's model zoo calls create_model so, with its own word for num_classes",
-    "layers/regions.py": "detectors are PyTorch's alone so far",
-    "networks/detection/__init__.py": "the same",
-    "networks/detection/heads.py": "the same",
-    "networks/detection/network.py": "the same",
+    "layers.regions.operators": "MXNet has operators for regions itself",
+    "layers.regions.encode": "detectors are trained in PyTorch alone",
     "networks/detection/training.py": "the same",
+    "networks.detection.network.Detector.frozen": "the same",
+    "networks.detection.network.Detector.train": "the same",
+    "networks.detection.network.Detector.losses": "the same",
+    "networks.detection.network.Detector.init_weights": "see init_conv2d",
+    "networks.detection.network.Detector.draw_weights": "the same",
+    "networks.detection.heads.RPNHead.draw_classifier": "the same",
+    "networks.detection.heads.BoxHead.draw_classifier": "the same",
+    "networks.detection.heads.MaskHead.draw_classifier": "the same",
+    "networks.detection.heads.draw_normal": "the same",
+    "networks.detection.heads.draw_uniform": "the same",
     "deploy.OptimizedModel": "what AOTInductor compiles checks no shape by itself; MXNet's graph does, and takes any",
     "deploy.keep_freed_memory": "MXNet keeps memory by itself",
     "layers.basic.AvgPool2d": "torch.export asks for more than its own layer gives, with sizes left open",
@@ -68,6 +76,7 @@ OTHER_PARAMETERS = {
     "std": "Gluon says a first value where a layer is built",
     "weight": "Gluon hands a layer its parameters",
     "path": "PyTorch's compiled network can be kept as a file",
+    "truths": "detectors are trained in PyTorch alone",
     "dynamic": "MXNet plans its graph anew for another shape",
     "keep_memory": "MXNet keeps memory by itself",
     "device": "a process's share of the adding up is on MXNet's servers, in PyTorch on its device",
@@ -157,4 +166,4 @@ def test_both_backends_have_the_same_surface():
     import resnest.torch
 
     assert set(resnest.gluon.__all__) - set(resnest.torch.__all__) == {"get_model"}
-    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"Detector", "OptimizedModel", "create_detector"}
+    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"OptimizedModel"}

@@ -42,7 +42,10 @@ class Backend(Protocol):
     UNBIASED: bool
 
     def run_stages(self, spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
-        """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
+        """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype.
+
+        Of a detector the pyramid's maps, boxes, scores and labels stand in the logits' place.
+        """
 
     def run_training_step(
         self, spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray, labels: np.ndarray

@@ -25,10 +25,21 @@ UNBIASED = False
 
 
 def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
-    """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
+    """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype.
+
+    Of a detector the pyramid's maps, boxes, scores and labels stand in the logits' place.
+    """
     model = build(spec, weights, images.dtype.name)
     x = mx.nd.array(images, dtype=images.dtype)
+    if isinstance(spec, DetectionSpec):
+        seen = [stage.asnumpy() for stage in [*model.forward_stages(x), *model.forward_pyramid(x)]]
+        return [*seen, *found_in_all(model(x))]
     return [stage.asnumpy() for stage in [*model.forward_stages(x), model(x)]]
+
+
+def found_in_all(images: list[Any]) -> list[np.ndarray]:
+    """Boxes, scores and labels of what is found in all images, one below the other."""
+    return [np.concatenate([image[part] for image in images]) for part in ("boxes", "scores", "labels")]
 
 
 def run_training_step(
@@ -85,8 +96,8 @@ def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "c
 
 
 def detector(spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
-    """Nothing yet: ValueError, saying which backend has detectors."""
-    raise ValueError(f"{spec.name} is a detector, and only the backend torch has those")
+    """A function from photos to what is found in them, on `device` ("cpu", "gpu:0", ...)."""
+    return build(spec, weights, device_of(device)).predict
 
 
 def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:

@@ -11,10 +11,12 @@ import numpy as np
 from resnest.backends.builders import builders, keywords_of
 from resnest.backends.choose import choose
 from resnest.backends.vocabulary import feature_options, sort_arguments
+from resnest.gluon.networks.detection import create_detector
 from resnest.gluon.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.gluon.networks.segmentation import create_segmenter
 from resnest.gluon.weights import load_weights
 from resnest.specs.arguments import unexpected
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
 from resnest.specs.resnest import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
@@ -53,7 +55,10 @@ OPTIONS = (
 ELSEWHERE = {"device": "ctx"}
 
 
-OTHER_TASKS: dict[type, Callable[..., Any]] = {SegmentationSpec: create_segmenter}
+OTHER_TASKS: dict[type, Callable[..., Any]] = {
+    SegmentationSpec: create_segmenter,
+    DetectionSpec: create_detector,
+}
 """Kind of spec -> the function that builds such a network by name, where that is no classifier."""
 
 
@@ -82,7 +87,7 @@ def create_model(
     `resnest.ResNeStSpec` and options of `ResNeSt`; the authors' `dilated` and `dilation` and timm's words work too.
     `classes` is Gluon's word for `num_classes`.
 
-    The name of a published segmentation network gives that, as `create_segmenter` builds it.
+    The name of a published network of another task gives that, as `create_segmenter` or `create_detector` builds it.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, OSError for weights that cannot be downloaded, and TypeError for an unknown word.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from resnest.gluon._mxnet import mx
@@ -18,15 +17,16 @@ def deploy(model: Any) -> Any:
     was built so that its spec does not say it.
     """
     weights = get_weights(model)
-    if not model.spec.deploy and "bn1.running_var" not in weights:
+    backbone = getattr(model, "backbone", model)
+    if not model.spec.deploy and not any(name.endswith(".running_var") for name in weights):
         raise ValueError(
-            f"only batch norms with running statistics fold into convolutions, and the norms here are {model.bn1}:"
+            f"only batch norms with running statistics fold into convolutions, and the norms here are {backbone.bn1}:"
             " predict with the model as it is"
         )
     eps = {norm: numbers["norm_eps"] for norm, numbers in norms(model).items()}
-    spec = dataclasses.replace(live_spec(model), deploy=True)
+    spec = live_spec(model).in_form(deploy=True)
     deployed = model.rebuilt(spec)
-    like = model.layer1[0].conv1.weight
+    like = backbone.layer1[0].conv1.weight
     deployed.cast(like.dtype)
     load_weights(deployed, in_form_of(spec, weights, eps=eps), ctx=like.list_ctx())
     return deployed

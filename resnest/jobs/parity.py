@@ -6,6 +6,7 @@ The first backend that is asked is what the others are compared with.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from resnest import weights as weight_files
 from resnest.backends import registry
 from resnest.backends.choose import check_which
 from resnest.data.photos import load_image
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
@@ -36,6 +38,15 @@ STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 
 LOGITS_BOUND: dict[type, dict[str, float]] = {SegmentationSpec: {"float64": 1e-12, "float32": 5e-6}}
 """The same of the logits of networks whose logits come out of longer sums."""
+
+PYRAMID_BOUND = {"float64": 1e-12, "float32": 5e-6}
+"""The same of a detector's pyramid."""
+
+FOUND_BOUND = {"float64": 1e-9, "float32": None}
+"""The same of what a detector finds: in float32 the order of two scores within rounding of each other may change."""
+
+PYRAMID = ("p2", "p3", "p4", "p5", "p6")
+FOUND = ("boxes", "scores", "labels")
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""
@@ -64,7 +75,12 @@ class Difference:
 def difference(
     name: str, a: np.ndarray, b: np.ndarray, bound: float | None, scale: float | None = None, backend: str = ""
 ) -> Difference:
-    """The difference of two arrays of one shape, relative to `scale` or else to `max |b|`."""
+    """The difference of two arrays of one shape, relative to `scale` or else to `max |b|`.
+
+    Of what has no bound the shapes may differ too, and that is infinitely far apart. Otherwise ValueError.
+    """
+    if a.shape != b.shape and bound is None:
+        return Difference(name, b.shape, math.inf, math.inf, bound, backend)
     if a.shape != b.shape:
         raise ValueError(f"{name} is {a.shape} in one backend and {b.shape} in the other")
     absolute = float(np.max(np.abs(a - b), initial=0.0))
@@ -111,11 +127,21 @@ def compare_stages(
         progress(title)
         stages = backend.run_stages(spec, weights, images)
         first = first or stages
-        names = ["stem", *(f"layer{stage}" for stage in range(1, len(stages) - 1)), "logits"]
-        bounds = [STAGE_BOUND[dtype]] * (len(names) - 1) + [_logits_bound(spec, dtype)]
+        bounds = _stage_bounds(spec, dtype)
         if stages is not first:
-            rows += [difference(*row, backend=title) for row in zip(names, first, stages, bounds, strict=True)]
+            named = zip(bounds, first, stages, bounds.values(), strict=True)
+            rows += [difference(*row, backend=title) for row in named]
     return rows
+
+
+def _stage_bounds(spec: Network, dtype: str) -> dict[str, float | None]:
+    """What of a network is compared, by name, and its largest relative difference."""
+    bounds: dict[str, float | None] = dict.fromkeys(
+        ("stem", "layer1", "layer2", "layer3", "layer4"), STAGE_BOUND[dtype]
+    )
+    if isinstance(spec, DetectionSpec):
+        return bounds | dict.fromkeys(PYRAMID, PYRAMID_BOUND[dtype]) | dict.fromkeys(FOUND, FOUND_BOUND[dtype])
+    return bounds | {"logits": _logits_bound(spec, dtype)}
 
 
 def _logits_bound(spec: Network, dtype: str) -> float:
@@ -135,6 +161,8 @@ def compare_training(
     difference is relative to the largest gradient of its tensor; that of a bias before a batch
     norm, which is zero but for rounding, to the largest of its convolution.
     """
+    if isinstance(spec, DetectionSpec):
+        raise ValueError(f"{spec.name} is a detector, and those are trained in PyTorch alone: compare what it finds")
     spec.check_size(*images.shape[2:])
     spec = spec.without_dropout()
     labels = np.arange(len(images)) % spec.num_classes

@@ -26,11 +26,22 @@ UNBIASED = True
 
 
 def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
-    """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype."""
+    """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype.
+
+    Of a detector the pyramid's maps, boxes, scores and labels stand in the logits' place.
+    """
     model = build(spec, weights, images.dtype.name).eval()
     x = torch.from_numpy(images)
     with torch.inference_mode():
+        if isinstance(spec, DetectionSpec):
+            seen = [stage.numpy() for stage in [*model.forward_stages(x), *model.forward_pyramid(x)]]
+            return [*seen, *found_in_all(model(x))]
         return [stage.numpy() for stage in [*model.forward_stages(x), model(x)]]
+
+
+def found_in_all(images: list[Any]) -> list[np.ndarray]:
+    """Boxes, scores and labels of what is found in all images, one below the other."""
+    return [torch.cat([image[part] for image in images]).numpy() for part in ("boxes", "scores", "labels")]
 
 
 def run_training_step(

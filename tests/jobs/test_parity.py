@@ -13,10 +13,11 @@ from resnest.jobs.parity import (
     training_batch,
     verify_conversion,
 )
+from resnest.specs.detection.network import FAMILIES
 from resnest.specs.segmentation.network import HEADS
 from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import photo_like
-from tests.support.specs import tiny, tiny_segmenter
+from tests.support.specs import tiny, tiny_detector, tiny_segmenter
 
 pytestmark = pytest.mark.gluon
 
@@ -123,3 +124,28 @@ def test_parity_takes_segmentation_networks_in_training_too(head):
     names = {row.name for row in rows}
     assert {"layer4", "logits", "loss", "gradient of decode_head.conv_seg.weight"} <= names
     assert {"backbone.stem.7.running_var", "auxiliary_head.convs.0.bn.running_var"} <= names
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_detectors_are_compared_down_to_what_they_find(family):
+    spec = tiny_detector(family)
+    rows = compare_stages(spec, draw_weights(spec), photo_like(1, 3, 64, 96))
+    names = ["stem", "layer1", "layer2", "layer3", "layer4", "p2", "p3", "p4", "p5", "p6", "boxes", "scores", "labels"]
+    assert [row.name for row in rows] == names
+    assert all(row.within for row in rows), rows
+    assert rows[-1].shape[0] > 0
+    rows = compare_stages(spec, draw_weights(spec), photo_like(1, 3, 64, 96, dtype="float32"))
+    assert all(row.within for row in rows), rows
+
+
+def test_another_number_of_detections_is_infinitely_far_away_where_nothing_is_promised():
+    row = difference("boxes", np.zeros((3, 4)), np.zeros((2, 4)), None)
+    assert (row.shape, row.absolute, row.within) == ((2, 4), np.inf, True)
+    with pytest.raises(ValueError, match=r"boxes is \(3, 4\) in one backend and \(2, 4\) in the other"):
+        difference("boxes", np.zeros((3, 4)), np.zeros((2, 4)), 1e-9)
+
+
+def test_a_detectors_training_has_nothing_to_compare_with():
+    spec = tiny_detector()
+    with pytest.raises(ValueError, match="tiny is a detector, and those are trained in PyTorch alone"):
+        compare_training(spec, draw_weights(spec), photo_like(2, 3, 64, 96))

@@ -10,7 +10,7 @@ from PIL import Image
 from resnest import get_detection_spec
 from resnest.data.detection import prepare
 from resnest.specs.detection.network import FAMILIES
-from resnest.torch import Detector, create_detector, create_model, get_weights, load_weights
+from resnest.torch import Detector, create_detector, load_weights
 from resnest.torch.layers.regions import joined
 from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import relative
@@ -117,35 +117,6 @@ def test_an_image_is_seen_alike_alone_and_in_a_batch(family):
         assert torch.allclose(alone["boxes"], together[number]["boxes"], rtol=1e-10)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@torch.no_grad()
-def test_nothing_found_is_an_empty_result_of_the_right_shapes(family):
-    model = build(family, score_threshold=1.0)
-    no_proposals = build(family)
-    no_proposals.rpn_head.rpn_reg.weight.zero_()
-    no_proposals.rpn_head.rpn_reg.bias.fill_(1e6)  # every box is far outside
-    for network in (model, no_proposals):
-        for image in network(images(2, 3, 64, 96)):
-            assert image["boxes"].shape == (0, 4)
-            assert image["scores"].shape == image["labels"].shape == (0,)
-            assert image["labels"].dtype == torch.int64
-            if network.spec.has_masks:
-                assert image["masks"].shape == (0, 64, 96)
-
-
-def test_an_image_with_pixels_that_are_no_numbers_is_named():
-    x = images(2, 3, 64, 96)
-    x[1, 0, 5, 5] = float("nan")
-    with pytest.raises(ValueError, match="image 1 of the batch gives numbers that are not finite"):
-        build("faster_rcnn")(x)
-
-
-@pytest.mark.parametrize("sizes", [[(64, 96)], [(64, 96), (65, 96)], [(64, 96), (0, 96)]])
-def test_sizes_that_are_not_the_batchs_are_named(sizes):
-    with pytest.raises(ValueError, match="must be the height and width, without padding, of each of 2 images of 64x96"):
-        build("faster_rcnn")(images(2, 3, 64, 96), sizes)
-
-
 def photo(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -179,53 +150,9 @@ def test_photos_come_back_in_their_own_pixels_in_mmdetections_order_of_steps():
             assert (image["boxes"] <= torch.tensor([width, height, width, height]) + 1e-9).all()
 
 
-@pytest.mark.parametrize("frame", [(1, 1), (1, 400), (300, 2)])
-def test_a_photo_of_any_size_is_looked_at(frame):
-    (found,) = build("mask_rcnn", torch.float32).predict([photo(*frame)])
-    assert found["masks"].shape[1:] == frame
-
-
 def test_predicting_leaves_every_module_in_its_mode():
     model = build("faster_rcnn").train()
     model.backbone.layer1.eval()
     before = [module.training for module in model.modules()]
     model.predict([photo(20, 20)])
     assert [module.training for module in model.modules()] == before
-
-
-@pytest.mark.parametrize("family", ["mask_rcnn", "cascade_rcnn"])
-@torch.no_grad()
-def test_the_deploy_form_finds_the_same(family):
-    model = build(family)
-    deployed = model.deploy()
-    assert not [module for module in deployed.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    x = images(1, 3, 64, 96)
-    for ours, theirs in zip(deployed.forward_pyramid(x), model.forward_pyramid(x), strict=True):
-        assert relative(ours.numpy(), theirs.numpy()) < 1e-12
-    (ours,), (theirs,) = deployed(x), model(x)
-    assert ours["labels"].tolist() == theirs["labels"].tolist()
-    assert torch.allclose(ours["boxes"], theirs["boxes"], rtol=1e-9)
-
-
-def test_a_fresh_detector_is_drawn_as_mmdetections():
-    torch.manual_seed(0)
-    model = Detector(tiny_detector("mask_rcnn", channels=32, hidden=256))
-    head = model.roi_head.bbox_head
-    assert head.fc_cls.weight.std().item() == pytest.approx(0.01, rel=0.1)
-    assert head.fc_reg.weight.std().item() == pytest.approx(0.001, rel=0.1)
-    assert model.rpn_head.rpn_conv.weight.std().item() == pytest.approx(0.01, rel=0.1)
-    fan = 32 * 49 + 256
-    assert head.shared_fcs[0].weight.abs().max().item() == pytest.approx((6 / fan) ** 0.5, rel=0.01)
-    biases = [p for name, p in model.named_parameters() if name.endswith("bias") and "backbone" not in name]
-    assert not any(bias.any() for bias in biases)
-
-
-def test_a_detector_is_built_by_its_name_too():
-    small = {"channels": 8, "hidden": 16, "backbone": tiny_detector().backbone, "num_classes": 3}
-    model = create_model("cascade_mask_rcnn_resnest50_coco", **small)
-    assert isinstance(model, Detector)
-    assert model.spec == get_detection_spec("cascade_mask_rcnn_resnest50_coco", **small)
-    again = create_detector("cascade_mask_rcnn_resnest50_coco", weights=get_weights(model), **small)
-    assert torch.equal(again.roi_head.bbox_head[2].fc_cls.weight, model.roi_head.bbox_head[2].fc_cls.weight)
-    with pytest.raises(TypeError, match="takes no argument 'pretrained'"):
-        create_model("cascade_mask_rcnn_resnest50_coco", pretrained=True)

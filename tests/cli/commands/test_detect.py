@@ -58,7 +58,6 @@ def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path):
             ["photos", "--weights", "imagenet.npz"],
             "imagenet.npz: these weights are a classification network's, and a det",
         ),
-        (["photos", "--backend", "gluon"], "only the backend torch has those"),
     ],
 )
 def test_bad_input_is_one_sentence(photos, monkeypatch, arguments, message):

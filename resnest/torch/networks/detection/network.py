@@ -259,8 +259,7 @@ def create_detector(
     """The detector called `name`, with freshly drawn weights or with `weights`.
 
     `weights` are canonical arrays or a weight file, in mmdetection's names, `which` of its networks as in
-    `resnest.weights.load`. `changes` are fields of
-    `resnest.DetectionSpec` and `norm_layer`.
+    `resnest.weights.load`. `changes` are fields of `resnest.DetectionSpec` and `norm_layer`.
 
     Raises ValueError for an unknown name, for values that make no network and for weights that
     are not its own, and TypeError for an unknown word.
