@@ -1,6 +1,6 @@
 # make parity   both backends on a photo, stage by stage
 # make test     the whole test suite
-# make test-peers  the toolboxes that use ResNeSt, in an environment of their own: Python 3.11
+# make test-peers  the toolboxes that use ResNeSt, and their own suites on ours, in an environment of their own: Python 3.11
 # make mutants  small faults in the code, and which of them a test notices: hours
 # make check    lint, format check, types, which floor may import which
 # make venv     only the environment that these run in
@@ -14,6 +14,9 @@ READY := .venv/ready-$(VERSION)
 
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready-$(VERSION)
+SMP := https://github.com/qubvel-org/segmentation_models.pytorch
+SMP_COMMIT := 5006616357631a48c7c8e11977cf5abb00803590
+SMP_CHECKOUT := $(PEERS)/suites/smp
 
 MUTANTS := build/mutants
 
@@ -27,8 +30,8 @@ parity: venv
 test: venv
 	$(BIN)/pytest --numprocesses auto --dist worksteal --backends $(BACKENDS)
 
-test-peers: $(PEERS_READY)
-	$(PEERS)/bin/pytest peers
+test-peers: $(PEERS_READY) | $(SMP_CHECKOUT)
+	$(PEERS)/bin/pytest -rs peers
 
 # cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours.
 $(MUTANTS)/sample.jsonl:
@@ -63,6 +66,11 @@ $(PEERS_READY): peers/requirements.txt pyproject.toml setup.cfg
 	$(PEERS)/bin/pip install --quiet --requirement peers/requirements.txt
 	$(PEERS)/bin/pip install --quiet --editable .
 	touch $@
+
+# smp's own tests, which its packages come without. Where they cannot be fetched, pytest says what it leaves out.
+$(SMP_CHECKOUT): | $(PEERS_READY)
+	git init --quiet $@.new && git -C $@.new fetch --quiet --depth 1 $(SMP) $(SMP_COMMIT) \
+		&& git -C $@.new checkout --quiet FETCH_HEAD && mv $@.new $@ || rm -rf $@.new
 
 # Pin every package that development needs, for all supported interpreters at once.
 lock: venv

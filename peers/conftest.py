@@ -19,3 +19,8 @@ class _Operators(types.ModuleType):
 stand_in = _Operators("mmcv.ops")
 stand_in.__spec__ = importlib.machinery.ModuleSpec("mmcv.ops", None)
 sys.modules["mmcv.ops"] = stand_in
+
+
+def pytest_configure(config):
+    for mark in ("compile", "logits_match", "torch_export", "torch_script"):
+        config.addinivalue_line("markers", f"{mark}: in segmentation-models-pytorch's own tests")

@@ -3,40 +3,22 @@
 import copy
 from pathlib import Path
 
-import mmseg
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from mmseg_models import build, config, our_backbone
 
 from resnest import get_segmentation_spec
 from resnest import weights as weight_files
 from resnest.data.photos import normalise, open_photo
 from resnest.weights.seeded import make_weight
 
-CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs" / "resnest"
 METHODS = ("fcn", "pspnet", "deeplabv3", "deeplabv3plus")
 PHOTO = Path(__file__).parents[1] / "resnest" / "data" / "assets" / "chelsea.jpg"
 SIZE = (128, 96)
-
-
-def config(method, dataset):
-    (path,) = CONFIGS.glob(f"resnest_s101-d8_{method}_*_{dataset}*.py")
-    model = Config.fromfile(path).model
-    model.pretrained = None
-    for part in (model.backbone, model.decode_head, model.auxiliary_head):
-        part.norm_cfg = ConfigDict(type="BN", requires_grad=True)
-    model.data_preprocessor = None
-    return model
-
-
-def build(model):
-    init_default_scope("mmseg")
-    return MODELS.build(model)
 
 
 def photo(dtype):
@@ -123,20 +105,6 @@ def test_windows_are_theirs(theirs):
     with torch.no_grad():
         expected = reference.slide_inference(torch.from_numpy(x), meta).numpy()
         assert relative(slide(predict, x, 64, 40), expected) < 1e-6
-
-
-def our_backbone(**changes):
-    model = config("fcn", "cityscapes")
-    model.backbone = ConfigDict(
-        {
-            "type": "resnest.ResNeSt",
-            "name": "resnest14",
-            "output_stride": 8,
-            "norm_cfg": {"type": "BN", "requires_grad": True},
-        }
-        | changes
-    )
-    return model
 
 
 def test_a_config_says_custom_imports_and_gets_our_backbone(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from torch import nn
 
 import resnest.smp
 from resnest.torch import create_model, get_weights, load_weights
@@ -87,3 +88,50 @@ def test_every_network_is_registered():
 def test_bad_values_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         encoder(**changes)
+
+
+def test_a_network_dilated_later_trains_and_freezes_what_it_did_before():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(encoder()).eval()
+    model.conv1.requires_grad_(False)
+    model.layer3.train()
+    before = {name: (module.training, type(module)) for name, module in model.named_modules() if has_numbers(module)}
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.make_dilated(16)
+    assert {
+        name: (module.training, type(module)) for name, module in model.named_modules() if has_numbers(module)
+    } == before
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == learning
+    assert not any(module.training for module in model.layer4.modules())
+    assert all(module.training for module in model.layer3.modules())
+
+
+def has_numbers(module):
+    return next(module.parameters(recurse=False), None) is not None
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: smp.Unet(SMALL, encoder_weights=None, classes=5),
+        lambda: smp.Unet(SMALL, encoder_weights=None, classes=5, encoder_depth=3, decoder_channels=(64, 32, 16)),
+        lambda: smp.DeepLabV3Plus(SMALL, encoder_weights=None, encoder_output_stride=8, classes=5),
+        lambda: smp.FPN("resnest50_fast_4s2x40d", encoder_weights=None, classes=5),
+    ],
+    ids=["unet", "unet-3", "deeplabv3plus-8", "fpn-radix-4"],
+)
+def test_a_model_on_our_encoder_scripts(build, tmp_path):
+    model = build().eval()
+    torch.jit.script(model).save(tmp_path / "a.pt")
+    scripted = torch.jit.load(tmp_path / "a.pt")
+    for size in ((64, 64), (96, 64)):
+        x = torch.rand(2, 3, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(scripted(x), model(x))
+
+
+def test_the_deploy_form_of_an_encoder_gives_its_maps():
+    model = encoder(depth=4, output_stride=16, in_channels=4).eval()
+    x = torch.rand(2, 4, 64, 64)
+    with torch.no_grad():
+        for ours, expected in zip(model.deploy()(x), model(x), strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)

@@ -5,7 +5,7 @@ any `encoder_output_stride`. The encoder's weights are loaded as every model's a
 `resnest.torch.load_weights(model.encoder, resnest.weights.load(path))`.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: TorchScript reads types there, not names.
 
 import dataclasses
 from typing import Any
@@ -42,20 +42,19 @@ class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
         self._out_channels = [self.spec.in_channels, *self.spec.feature_channels]
 
     @classmethod
-    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> ResNeStEncoder:
+    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> "ResNeStEncoder":
         return cls(**options | dataclasses.asdict(spec))
 
-    def rebuilt(self, spec: ResNeStSpec) -> ResNeStEncoder:
+    def rebuilt(self, spec: ResNeStSpec) -> "ResNeStEncoder":
         return self.from_spec(spec, depth=self._depth)
 
-    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]  # as every encoder does
+    def forward(self, x: Tensor) -> list[Tensor]:
         stem = self.relu(self.bn1(self.conv1(x)))
-        maps = [x, stem]
-        inner = self.maxpool(stem)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4)[: self._depth - 1]:
-            inner = stage(inner)
-            maps.append(inner)
-        return maps
+        stage1 = self.layer1(self.maxpool(stem))
+        stage2 = self.layer2(stage1)
+        stage3 = self.layer3(stage2)
+        stage4 = self.layer4(stage3)  # stages past `depth` are not built, and pass their input on
+        return [x, stem, stage1, stage2, stage3, stage4][: self._depth + 1]
 
     def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
         super().set_in_channels(in_channels, pretrained)

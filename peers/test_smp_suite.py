@@ -1,0 +1,61 @@
+"""segmentation-models-pytorch's own tests of encoders and of models, run on ours from a checkout of its repository.
+
+`make test-peers` fetches the checkout; what the package index has of the library comes without these tests.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import segmentation_models_pytorch as smp
+
+import resnest
+import resnest.smp
+
+CHECKOUT = Path(__file__).parents[1] / ".venv-peers" / "suites" / "smp"
+if not (CHECKOUT / "tests" / "encoders" / "base.py").exists():
+    pytest.skip(f"there is no checkout of segmentation-models-pytorch in {CHECKOUT}", allow_module_level=True)
+
+EVERY = os.environ.get("RUN_ALL_ENCODERS", "").lower() in ("1", "true", "y", "yes")
+"""As in their own tests: all of a kind of encoders, or those that are small."""
+
+NAMES = resnest.list_models() if EVERY else ["resnest14", "resnest50_fast_4s2x40d", "resnest50_fast_1s4x24d"]
+MODELS = ("deeplab", "fpn", "linknet", "manet", "pan", "psp", "unet", "unetplusplus", "upernet")
+
+
+def theirs(module):
+    """A module of their tests, which are a package called `tests` as ours are."""
+    own = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "tests"}
+    sys.path.insert(0, str(CHECKOUT))
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.path.remove(str(CHECKOUT))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
+        sys.modules.update(own)
+
+
+class TestEncoders(theirs("tests.encoders.base").BaseEncoderTester):
+    encoder_names = NAMES
+    default_batch_size = 2  # as theirs of the same kind: in training one image has no variance
+
+
+@pytest.fixture(autouse=True)
+def without_published_weights(monkeypatch):
+    """Their tests of models ask for "imagenet", which their encoders have on the hub."""
+    create_model = smp.create_model
+
+    def create(*arguments, **options):
+        return create_model(*arguments, **{"encoder_weights": None} | options)
+
+    monkeypatch.setattr(smp, "create_model", create)
+
+
+for _kind in MODELS:
+    for _name, _tests in vars(theirs(f"tests.models.test_{_kind}")).items():
+        if _name.startswith("Test"):
+            _changes = {"test_encoder_name": "resnest14", "default_batch_size": 2, "__module__": __name__}
+            globals()[f"Test_{_kind}_{_name}"] = type(_name, (_tests,), _changes)
