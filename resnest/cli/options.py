@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from resnest.cli.paths import Input
 from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Key, Word
+from resnest.specs import ResNeStSpec, find
+from resnest.specs.protocols import PROTOCOLS
 
 output_stride_option = click.option(
     "--output-stride",
@@ -16,6 +19,19 @@ output_stride_option = click.option(
     help="32, or 16 and 8 for dilated networks; without it the published one.",
 )
 
+
+FIRST = "first"
+"""What `--pretrained` asks for by itself: the weights of the first source that has some."""
+
+pretrained_option = click.option(
+    "--pretrained",
+    type=Word([FIRST, *PROTOCOLS]),
+    is_flag=False,
+    flag_value=FIRST,
+    metavar="[SOURCE]",
+    help=f"Published weights, downloaded where they are not there yet: of {', '.join(PROTOCOLS)}, or of the first that"
+    " has some.",
+)
 
 which_option = click.option(
     "--which",
@@ -25,6 +41,19 @@ which_option = click.option(
 )
 
 device_option = click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+
+
+def weight_file(name: str, weights: Path | None, pretrained: str | None) -> Path | None:
+    """The weight file that `--weights` or `--pretrained` asks for; ValueError for both, OSError where none is had."""
+    if pretrained is None:
+        return weights
+    if weights is not None:
+        raise ValueError(f"--pretrained goes without --weights {weights}")
+    if not isinstance(find(name), ResNeStSpec):
+        raise ValueError(f"no address of published weights of {name} is known: give --weights")
+    from resnest.weights.published.pretrained import download
+
+    return download(name, None if pretrained == FIRST else pretrained)
 
 
 def backend_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -85,8 +85,14 @@ class Key(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
         if not value or not value.isprintable():
-            self.fail(f"{value!r} is no key", param, context)
+            self.fail(f"{value!r} is no {self.name}", param, context)
         return str(value)
+
+
+class Pattern(Key):
+    """Names as a shell would match them: `resnest50*`."""
+
+    name = "pattern"
 
 
 class NetworkName(click.ParamType):

@@ -59,7 +59,17 @@ Progress = Callable[[str, int, int], None]
 
 def imagenet_classes() -> list[str]:
     """The WordNet identifiers of the 1000 classes, in the order of the published networks."""
-    return (files("resnest") / "data" / "assets" / "imagenet.txt").read_text().split()
+    return [identifier for identifier, _ in _classes()]
+
+
+def imagenet_names() -> list[str]:
+    """What the 1000 classes are called, in the same order."""
+    return [name for _, name in _classes()]
+
+
+def _classes() -> list[tuple[str, str]]:
+    lines = (files("resnest") / "data" / "assets" / "imagenet.txt").read_text().splitlines()
+    return [(identifier, name) for identifier, _, name in (line.partition(" ") for line in lines)]
 
 
 def prepare(

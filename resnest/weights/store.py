@@ -73,12 +73,12 @@ def dialect_of(path: Path, *, which: str | None = None) -> str:
     """The name of the dialect that the file at `path` is in, or `which` of its networks, as `load` chooses."""
     with files.open_file(path, which) as source:
         try:
-            return _detect(source.renamed(unwrap(source)))[1].name
+            return detect(source.renamed(unwrap(source)))[1].name
         except ValueError as error:
             raise ValueError(f"{path}: {printable(str(error))}") from None
 
 
-def _detect(source: Tensors) -> tuple[Task, Dialect]:
+def detect(source: Tensors) -> tuple[Task, Dialect]:
     """The first task that these tensors are of, and the dialect that they are in; ValueError where there is none."""
     for task in TASKS:
         dialect = task.names.detect_dialect(source)
@@ -91,7 +91,7 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Ne
     """The canonical tensors in the file `what`, which is to hold all of a network, and the network."""
     source = source.renamed(unwrap(source))
     try:
-        task, dialect = (BACKBONE, BACKBONE.names.detect_dialect(source)) if backbone else _detect(source)
+        task, dialect = (BACKBONE, BACKBONE.names.detect_dialect(source)) if backbone else detect(source)
         assert dialect is not None  # the backbone's raise where they do not know the names
         canonical = dialect.to_canonical(source)
         if backbone:

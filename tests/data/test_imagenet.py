@@ -326,3 +326,9 @@ def test_the_labels_are_those_that_torchvision_reads(archives, monkeypatch):
     datasets.parse_devkit_archive(archives)
     _, theirs = datasets.load_meta_file(archives)
     assert imagenet.validation_classes(archives / kit.name) == theirs == [KIT_ORDER[label - 1] for label in TRUTH]
+
+
+def test_every_class_has_a_name_of_its_own():
+    names = imagenet.imagenet_names()
+    assert len(names) == len(set(names)) == 1000
+    assert [names[number] for number in (0, 281, 282, 999)] == ["tench", "tabby", "tiger cat", "toilet tissue"]

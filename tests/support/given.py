@@ -63,7 +63,7 @@ def refused_values(param: click.Parameter) -> Iterator[tuple[str, Values, str]]:
             yield f"no setting: {word!r}", _always(word), "is no KEY=VALUE"
     elif isinstance(kind, Key):
         for word in ("", "a\x1b[2J"):
-            yield f"no key: {word!r}", _always(word), "is no key"
+            yield f"no key: {word!r}", _always(word), f"is no {kind.name}"
 
 
 def is_narrow(param: click.Parameter) -> bool:

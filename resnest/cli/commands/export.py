@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.backends import registry
-from resnest.cli.options import output_stride_option, which_option
+from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.cli.values import CLASSIFIER, Word
@@ -23,6 +23,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 @click.option("--format", type=Word(_FORMATS), required=True)
 @click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@pretrained_option
 @which_option
 @output_stride_option
 @click.option(
@@ -40,12 +41,16 @@ def command(
     format: str,
     output: Path | None,
     weights: Path | None,
+    pretrained: str | None,
     which: str | None,
     output_stride: int | None,
     deploy: bool | None,
     int8: Path | None,
 ) -> None:
-    """Write the network NAME as a file that runs without this package, and check it against the model."""
+    """Write the network NAME as a file that runs without this package, and check it against the model.
+
+    Example: resnest export resnest50 --pretrained --format onnx
+    """
     from resnest.data.photos import find_photos
     from resnest.jobs.export import files
     from resnest.jobs.export.int8 import check, quantize
@@ -67,6 +72,7 @@ def command(
         check(photos)
         outputs["the INT8 network"] = target
     check_outputs(outputs, inputs)
+    weights = weight_file(name, weights, pretrained)
     folded = True if deploy is None and format == "onnx" else deploy
     spec, tensors = open_network(spec, weights, folded, which=which)
     with errors.status(f"writing and checking {path.name}"):

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from resnest.cli.options import output_stride_option, which_option
+from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.parts import part_of
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import (
@@ -31,6 +31,7 @@ from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 @click.command("parity", cls=Command)
 @click.argument("name", type=NETWORK)
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@pretrained_option
 @which_option
 @click.option("--image", type=Input("photo"), help="A photo; without it the one that comes with the package.")
 @click.option(
@@ -56,6 +57,7 @@ from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 def command(
     name: str,
     weights: Path | None,
+    pretrained: str | None,
     which: str | None,
     image: Path | None,
     protocol: str | None,
@@ -68,10 +70,16 @@ def command(
     plot_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the network NAME in both backends, with the same weights and image, and say how far apart they are."""
+    """Run the network NAME in both backends, with the same weights and image, and say how far apart they are.
+
+    Example: resnest parity resnest50 --pretrained --dtype float64
+    """
+    if steps is not None and (deploy or train):
+        raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
+    if steps is None and plot_path is not None:
+        raise ValueError("--plot draws the curves of a training: say --steps 20 too")
+    weights = weight_file(name, weights, pretrained)
     if steps is not None:
-        if deploy or train:
-            raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
         _curves(
             name,
             weights,
@@ -86,8 +94,6 @@ def command(
             as_json,
         )
         return
-    if plot_path is not None:
-        raise ValueError("--plot draws the curves of a training: say --steps 20 too")
     dtype = dtype or "float32"
     from resnest.data.photos import load_image
     from resnest.jobs import parity

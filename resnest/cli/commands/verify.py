@@ -11,7 +11,7 @@ import click
 from rich.progress import Progress
 
 from resnest.backends import registry
-from resnest.cli.options import device_option, which_option
+from resnest.cli.options import FIRST, device_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input
 from resnest.cli.terminal import Command, console, errors, make_table, print_json
 from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
@@ -28,6 +28,7 @@ from resnest.specs.protocols import PROTOCOLS, preparation
     help="A folder with val/, or the class folders, or val.rec.",
 )
 @click.option("--weights", type=Input("weight file"), help="A weight file; without it published weights.")
+@pretrained_option
 @which_option
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to compute; without it the first backend.")
 @click.option("--compare", is_flag=True, help="Compute in every backend, and name the images on which they disagree.")
@@ -41,6 +42,7 @@ def command(
     name: str,
     data: Path,
     weights: Path | None,
+    pretrained: str | None,
     which: str | None,
     backend: str | None,
     compare: bool,
@@ -60,13 +62,14 @@ def command(
     from resnest.jobs.parity import open_network
     from resnest.jobs.processes import own_device, process, processes
     from resnest.jobs.verify.classification import open_evaluation, verify
-    from resnest.weights.published.pretrained import download, protocol_of, published_as
+    from resnest.weights.published.pretrained import protocol_of, published_as
 
     first, *_ = registry.BACKENDS
     backends = [*registry.BACKENDS] if compare else [backend or first]
     if size is not None:
         get_spec(name).check_size(size, size)  # before the download
-    path = weights or download(name)
+    path = weight_file(name, weights, pretrained if weights else pretrained or FIRST)
+    assert path is not None  # one of the two is asked for
     spec, arrays = open_network(get_spec(name), path, which=which)
     size = size or spec.image_size
     spec.check_size(size, size)

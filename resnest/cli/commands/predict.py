@@ -1,0 +1,101 @@
+"""`resnest predict`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import track
+
+from resnest.cli.options import FIRST, backend_option, device_option, pretrained_option, weight_file, which_option
+from resnest.cli.paths import Input
+from resnest.cli.terminal import BROKEN_BOUND, Command, console, errors, make_table, print_json
+from resnest.cli.values import CLASSIFIER, SIDE, Word
+from resnest.specs.protocols import PROTOCOLS
+
+DEFAULT = "resnest50"
+
+
+@click.command("predict", cls=Command)
+@click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
+@click.option(
+    "--model",
+    type=CLASSIFIER,
+    help=f"A published network's name; without it what the weights are recognised as, or {DEFAULT}.",
+)
+@click.option("--weights", type=Input("weight file"), help="A classifier's weights; without them published ones.")
+@pretrained_option
+@which_option
+@backend_option
+@device_option
+@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Classes to tell of a photo.")
+@click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one.")
+@click.option("--protocol", type=Word([*PROTOCOLS]), help="How photos are prepared; without it as the weights want it.")
+@click.option("--classes", type=Input("file of names"), help="The classes' names, one a line, for classes of your own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+def command(
+    photos: tuple[Path, ...],
+    model: str | None,
+    weights: Path | None,
+    pretrained: str | None,
+    classes: Path | None,
+    top: int,
+    as_json: bool,
+    as_csv: bool,
+    **network: Any,
+) -> None:
+    """Say what is in photos: the most probable classes of each, with their names.
+
+    Example: resnest predict cat.jpg --pretrained
+    """
+    if as_json and as_csv:
+        raise ValueError("--json and --csv are two ways to print one thing: give one")
+    from resnest.jobs.predict.classification import open_classifier
+    from resnest.jobs.predict.detection import photos_in
+
+    paths = photos_in(list(photos))
+    names = classes.read_text(encoding="utf-8").splitlines() if classes else None
+    if weights is None:
+        model, pretrained = model or DEFAULT, pretrained or FIRST
+    path = weight_file(model or DEFAULT, weights, pretrained)
+    assert path is not None  # one of the two is asked for
+    with errors.status("weights"):
+        classifier = open_classifier(path, model=model, classes=names, **network)
+    found: dict[Path, list[Any]] = {}
+    unreadable: dict[Path, str] = {}
+    for photo in track(paths, classifier.spec.name, console=errors, transient=True, disable=len(paths) == 1):
+        try:
+            found[photo] = classifier.guess(photo, top)
+        except ValueError as error:
+            if len(paths) == 1:
+                raise
+            unreadable[photo] = str(error)
+    (_print_json if as_json else _print_csv if as_csv else _print)(found)
+    for reason in unreadable.values():
+        errors.print(f"left out: {reason}", soft_wrap=True, markup=False)
+    if unreadable:
+        raise click.exceptions.Exit(BROKEN_BOUND)
+
+
+def _print_json(found: dict[Path, list[Any]]) -> None:
+    print_json([{"photo": str(photo), "classes": [guess._asdict() for guess in row]} for photo, row in found.items()])
+
+
+def _print_csv(found: dict[Path, list[Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["photo", "rank", "number", "name", "probability"])
+    for photo, row in found.items():
+        writer.writerows([photo, rank, *guess] for rank, guess in enumerate(row, 1))
+
+
+def _print(found: dict[Path, list[Any]]) -> None:
+    table = make_table("photo", "probability", "class", "number")
+    for photo, row in found.items():
+        for rank, (number, name, probability) in enumerate(row):
+            last = rank + 1 == len(row)
+            table.add_row("" if rank else photo.name, f"{probability:.1%}", name, str(number), end_section=last)
+    console.print(table)
