@@ -95,6 +95,9 @@ class Ending(click.Command):
             status = INTERRUPTED
         except BrokenPipeError:
             status = CUT_OFF
+        except OSError as error:  # of help that cannot be written
+            status = BadInput.exit_code
+            _show(sentence(error))
         _let_go()
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -127,7 +130,8 @@ def _show(error: click.ClickException) -> None:
     hint = ""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f" ({error.ctx.command_path} --help says what there is)"
-    click.echo(f"Error: {one_line(error.format_message())}{hint}", err=True)
+    said = one_line(error.format_message())
+    click.echo(f"Error: {said.rstrip('.') if hint else said}{hint}", err=True)
 
 
 def _let_go() -> None:

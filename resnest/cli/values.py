@@ -40,7 +40,7 @@ class Word(click.Choice):
     """One of some words; a mistake is answered with those that come closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if value in self.choices else self.fail(_unknown(param, value, self.choices), param, context)
+        return value if value in self.choices else self.fail(_unknown(str(param and param.name), value, self.choices), param, context)
 
 
 class Words(click.ParamType):
@@ -48,14 +48,14 @@ class Words(click.ParamType):
 
     name = "words"
 
-    def __init__(self, choices: Sequence[str]):
-        self.choices = tuple(choices)
+    def __init__(self, what: str, choices: Sequence[str]):
+        self.what, self.choices = what, tuple(choices)
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
         words = tuple(filter(None, value.split(","))) if isinstance(value, str) else tuple(value)
         for word in words:
             if word not in self.choices:
-                self.fail(_unknown(None, word, self.choices), param, context)
+                self.fail(_unknown(self.what, word, self.choices), param, context)
         return words
 
 
@@ -149,6 +149,5 @@ def check_device(command: click.Command, values: Mapping[str, Any]) -> None:
             registry.load(backend).device_of(own_device(device))
 
 
-def _unknown(param: click.Parameter | None, word: object, known: Sequence[str]) -> str:
-    kind = "thing" if param is None else str(param.name).replace("_", " ")
-    return f"there is no {kind} {word!r}; {closest(str(word), known)}"
+def _unknown(what: str, word: object, known: Sequence[str]) -> str:
+    return f"there is no {what} {word!r}; {closest(str(word), known)}"

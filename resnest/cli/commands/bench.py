@@ -22,7 +22,7 @@ from resnest.specs import get_spec
 @click.option("--threads", type=THREADS, default=2, show_default=True)
 @click.option(
     "--against",
-    type=Words(timing.AGAINST),
+    type=Words("library", timing.AGAINST),
     default="",
     help=f"Others to run beside it, with commas between them: {', '.join(timing.AGAINST)}.",
 )

@@ -161,12 +161,15 @@ def _values(path: Path | None, words: Sequence[str]) -> dict[str, Any]:
         if "=" not in word:
             raise ValueError(f"{word!r} is no key=value; {closest(word, _keys())}")
     try:
-        given = OmegaConf.merge(OmegaConf.load(path) if path is not None else {}, OmegaConf.from_dotlist(list(words)))
+        file = OmegaConf.create() if path is None else OmegaConf.load(path)
+        if not OmegaConf.is_dict(file):
+            raise ValueError(f"{path} holds no keys with values")
+        given = OmegaConf.merge(file, OmegaConf.from_dotlist(list(words)))
         for key in _flat(OmegaConf.to_container(given)):
             if key not in _keys():
                 raise ValueError(f"there is no key {key!r}; {closest(key, _keys())}")
         read = OmegaConf.to_container(OmegaConf.merge(schema, given), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "full_key", None) or path or "the configuration"
         raise ValueError(f"{where}: {str(error).splitlines()[0]}") from error
     return typing.cast(dict[str, Any], _given(read, OmegaConf.to_container(given)))
