@@ -40,7 +40,11 @@ class Word(click.Choice):
     """One of some words; a mistake is answered with those that come closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if value in self.choices else self.fail(_unknown(str(param and param.name), value, self.choices), param, context)
+        return (
+            value
+            if value in self.choices
+            else self.fail(_unknown(str(param and param.name), value, self.choices), param, context)
+        )
 
 
 class Words(click.ParamType):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,45 @@ def import_pycocotools() -> Any:
     return mask
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, (int, str))
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and {*map(type, value)} <= {int, float} and bool(np.isfinite(value).all())
+
+
+def _is_mask(value: Any) -> bool:
+    """Polygons, run lengths, or nothing."""
+    if isinstance(value, dict):
+        sides = value.get("size")
+        return isinstance(sides, list) and len(sides) == 2 and all(map(_is_side, sides)) and "counts" in value
+    return not value or (
+        isinstance(value, list)
+        and all(_are_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in value)
+    )
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "id": _is_name,
+    "categories.id": lambda value: isinstance(value, int),
+    "image_id": _is_name,
+    "category_id": _is_name,
+    "file_name": lambda value: isinstance(value, str),
+    "height": _is_side,
+    "width": _is_side,
+    "bbox": lambda value: _are_numbers(value) and len(value) == 4,
+    "segmentation": _is_mask,
+    "area": lambda value: _are_numbers([value]),
+    "iscrowd": lambda value: value in (0, 1),
+}
+"""What of the values of a field, everywhere or of one part, can be worked with."""
+
+
 @dataclass(frozen=True)
 class Annotations:
     """The content of an annotation file: `content` is as it is there, `path` says where."""
@@ -129,6 +168,10 @@ def read_annotations(path: Path, num_classes: int) -> Annotations:
         for number, row in enumerate(content[part]):
             if not isinstance(row, dict) or not all(field in row for field in fields):
                 raise ValueError(f"{path}: number {number} of its {part} has not all of {', '.join(fields)}")
+            for field, value in row.items():
+                known = _FIELDS.get(f"{part}.{field}", _FIELDS.get(field))
+                if known is not None and not known(value):
+                    raise ValueError(f"{path}: {field} of number {number} of its {part} is {str(value)[:40]!r}")
     if not content["images"]:
         raise ValueError(f"{path} names no photo")
     if len(content["categories"]) != num_classes:

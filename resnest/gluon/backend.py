@@ -10,6 +10,7 @@ import numpy as np
 from resnest.backends.registry import Backend, Detect, Predict, Step
 from resnest.gluon._mxnet import mx
 from resnest.gluon.deploy import optimize
+from resnest.gluon.device import device_of as device_of
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
 from resnest.specs.detection.network import DetectionSpec
@@ -71,16 +72,6 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> Any:
     target = np.broadcast_to(labels.reshape(-1, *[1] * (logits.ndim - 2)), (len(labels), *logits.shape[2:]))
     loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
     return loss(logits, mx.nd.array(target, dtype=logits.dtype)).mean()
-
-
-def device_of(name: str) -> Any:
-    """The context called `name` ("cpu", "gpu:0", ...); ValueError where this machine has none that computes."""
-    kind, _, number = name.partition(":")
-    ctx = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0)) if kind in ("cpu", "cuda", "gpu") else None
-    there = mx.context.num_gpus()
-    if ctx is None or (ctx.device_type == "gpu" and ctx.device_id >= there):
-        raise ValueError(f"MXNet cannot compute on {name!r} here, as it can on cpu: it has {there} GPUs")
-    return ctx
 
 
 def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:

@@ -14,6 +14,7 @@ from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 from resnest.torch.deploy import optimize
+from resnest.torch.device import device_of as device_of
 from resnest.torch.networks.table import NETWORKS
 from resnest.torch.weights import canonical_names, get_weights, load_weights
 
@@ -70,18 +71,6 @@ def cross_entropy(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     """The mean over images, and pixels where `logits` are (N, C, h, w)."""
     target = torch.from_numpy(labels).reshape(-1, *[1] * (logits.ndim - 2))
     return F.cross_entropy(logits, target.expand(-1, *logits.shape[2:]))
-
-
-def device_of(name: str) -> torch.device:
-    """The device called `name` ("cpu", "cuda:0", ...); ValueError where this machine has none that computes."""
-    kind, colon, number = name.partition(":")
-    try:
-        device = torch.device({"gpu": "cuda"}.get(kind, kind) + colon + number)
-        torch.zeros(1, device=device).cpu()
-    except Exception as error:  # each kind of device has errors of its own
-        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
-        raise ValueError(f"PyTorch cannot compute on {name!r} here, as it can on cpu: {reason}") from None
-    return device
 
 
 def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Predict:

@@ -1,9 +1,21 @@
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import click
 import pytest
 
+from resnest import weights
 from resnest.cli.group import Folder
-from resnest.cli.terminal import Command
+from resnest.cli.terminal import Command, console, make_table, one_line, print_json
+from resnest.weights.seeded import draw_weights
 from tests.support.cli import run
+from tests.support.specs import tiny
 
 
 def ending(monkeypatch, error, *options):
@@ -53,3 +65,95 @@ def test_a_command_that_is_none_is_answered_with_the_closest():
     done = run("pariti")
     assert done.exit_code == 2
     assert "no command 'pariti'; did you mean parity" in done.stderr
+
+
+def resnest(*words, shell="{}", **changes):
+    """The command in a process of its own; `shell` says where its output goes."""
+    command = " ".join([sys.executable, "-m", "resnest", *words])
+    return subprocess.run(
+        ["bash", "-c", shell.format(command)], capture_output=True, check=False, env={**os.environ, **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "said"),
+    [
+        ("{} | head -1; exit ${{PIPESTATUS[0]}}", (0, 141), b""),  # 0 where head waited for all of it
+        ("{} > /dev/full", (2,), b"Error: [Errno 28] No space left on device\n"),
+        ("{} >&-", (0,), b""),
+        ("{} 2>&-", (0,), b""),
+    ],
+)
+@pytest.mark.parametrize("words", [["recipe", "resnest50"], ["info", "--help"]], ids=" ".join)
+def test_where_nobody_reads_what_it_says_nothing_breaks(words, shell, status, said):
+    done = resnest(*words, shell=shell)
+    assert done.returncode in status
+    assert done.stderr == said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "20"}, {"TERM": "dumb", "NO_COLOR": "1"}],
+    ids=str,
+)
+def test_a_file_gets_whole_lines_without_colours_whatever_the_terminal_is(changes):
+    done = resnest("info", "resnest50", **changes)
+    assert done.returncode == 0, done.stderr
+    assert b"layer4" in done.stdout
+    assert b"activations 14,360,776; FLOPs as the model index counts them" in done.stdout
+    assert b"\x1b" not in done.stdout
+
+
+def test_signs_that_an_encoding_lacks_are_escaped(tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    done = resnest("convert", str(tmp_path / "a.npz"), str(tmp_path / "\u20ac.npz"), PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert b"\\u20ac.npz: " in done.stdout
+    assert (tmp_path / "\u20ac.npz").is_file()
+
+
+def test_names_of_files_mean_nothing_to_the_terminal(capsys):
+    name = "a [/red] :smile:\n\x1b[31m\udcff"
+    assert one_line(name) == r"a [/red] :smile: \x1b[31m\udcff"
+    table = make_table("file")
+    table.add_row(name)
+    with console.capture() as shown, console.status(name):
+        console.print(table)
+    assert r"a [/red] :smile: \x1b[31m\udcff" in shown.get()
+
+
+def test_json_has_no_word_that_json_does_not_know(capsys):
+    print_json({"a": [math.nan, 1.5, (math.inf, True)], "b": "nan"})
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail) == {"a": [None, 1.5, [None, True]], "b": "nan"}
+
+
+def test_ctrl_c_ends_it_with_130_and_nothing_half_written(tmp_path):
+    """In the middle of the work: the photo is a pipe that nothing is written into."""
+    photo = tmp_path / "a.png"
+    os.mkfifo(photo)
+    (tmp_path / "a.npz").write_text("never read")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnest", "segment", photo, "--weights", tmp_path / "a.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a job in the background has none
+    )
+    try:
+        pipe = opened_by(process, photo)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)
+        os.close(pipe)
+    finally:
+        process.kill()
+    assert (process.returncode, *said) == (130, b"", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.png"]
+
+
+def opened_by(process, path):
+    """The end to write into of the pipe at `path`, as soon as the process has the other one."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.02)
+    pytest.fail(process.communicate()[1])

@@ -1,6 +1,7 @@
 """COCO's numbers, annotation files and rows of results."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,41 @@ def test_an_annotation_file_tells_its_classes_and_photos(tmp_path):
 def test_what_is_no_annotation_file_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         read_annotations(write(tmp_path, GOOD | change), 2)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("images", "id", None),
+        ("images", "file_name", 3),
+        ("images", "height", "480"),
+        ("images", "width", 0),
+        ("annotations", "image_id", [1]),
+        ("annotations", "bbox", None),
+        ("annotations", "bbox", [1, 2]),
+        ("annotations", "bbox", [1, 2, 3, math.nan]),
+        ("annotations", "bbox", [1, 2, 3, "4"]),
+        ("annotations", "segmentation", "x"),
+        ("annotations", "segmentation", [[1, 2, 3, 4]]),
+        ("annotations", "segmentation", [1, 2, 3, 4, 5, 6]),
+        ("annotations", "segmentation", {"counts": "x", "size": [1]}),
+        ("annotations", "area", "6"),
+        ("annotations", "iscrowd", 7),
+        ("categories", "id", "3"),
+    ],
+)
+def test_a_value_that_nothing_can_be_done_with_is_named(tmp_path, part, field, value):
+    content = json.loads(json.dumps(GOOD))
+    content[part][0][field] = value
+    with pytest.raises(ValueError, match=rf"annotations\.json: {field} of number 0 of its {part} is "):
+        read_annotations(write(tmp_path, content), 2)
+
+
+@pytest.mark.parametrize("mask", [[], None, [[1.5, 1, 2, 1, 2, 2]], {"counts": [3, 1], "size": [2, 2]}])
+def test_every_form_of_a_mask_is_taken(tmp_path, mask):
+    content = json.loads(json.dumps(GOOD))
+    content["annotations"][0]["segmentation"] = mask
+    assert read_annotations(write(tmp_path, content), 2).content["annotations"][0]["segmentation"] == mask
 
 
 def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path):

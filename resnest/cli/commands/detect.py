@@ -38,20 +38,24 @@ def command(
     """Find the objects in photos: boxes, names and masks drawn over each, and all of them as JSON."""
     from resnest.data.classes import classes_of
     from resnest.data.coco import category_ids, image_id, result_rows
-    from resnest.data.photos import open_photo
+    from resnest.data.photos import open_photo, upright_size
     from resnest.jobs.predict.detection import above, open_finder, photos_in
     from resnest.jobs.predict.draw import draw_objects, save_picture
 
     paths = photos_in(list(photos))
     targets = _targets(paths, output, several=len(photos) > 1 or photos[0].is_dir())
     _check(paths, targets, network["weights"], results)
+    for path in paths:
+        upright_size(path)  # or which is no photo is said before the work
     with errors.status("weights"):
         finder = open_finder(**network)
     spec = finder.spec
     classes, ids = classes_of(spec.dataset, spec.num_classes), category_ids(spec.dataset, spec.num_classes)
     rows: list[dict[str, Any]] = []
     table = make_table("photo", "object", "score", "box")
-    for path, target in track(list(zip(paths, targets)), spec.name, console=errors, transient=True):
+    for path, target in track(
+        list(zip(paths, targets)), spec.name, console=errors, transient=True, disable=not errors.is_terminal
+    ):
         photo = open_photo(path)
         found = finder.find(photo)
         if results is not None:

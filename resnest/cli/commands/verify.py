@@ -76,7 +76,7 @@ def command(
     how = preparation(protocol or protocol_of(path), size, spec.name)
     source = open_evaluation(data, spec.num_classes)
     predicts = {name: registry.load(name).predictor(spec, arrays, own_device(device)) for name in backends}
-    with Progress(console=errors, disable=process() > 0) as progress:
+    with Progress(console=errors, disable=process() > 0 or not errors.is_terminal) as progress:
         task = progress.add_task(spec.name)
 
         def show(done: int, accuracies: Mapping[str, Any]) -> None:

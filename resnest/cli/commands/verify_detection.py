@@ -33,7 +33,7 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
     with errors.status("weights"):
         finder = open_finder(**network)
     truth = read_annotations(annotations, finder.spec.num_classes)
-    with Progress(console=errors, disable=process() > 0) as progress:
+    with Progress(console=errors, disable=process() > 0 or not errors.is_terminal) as progress:
 
         def track(share: list[Any]) -> Any:
             return progress.track(share, description=finder.spec.name)

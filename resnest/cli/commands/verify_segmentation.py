@@ -39,7 +39,7 @@ def command(images: Path, labels: Path, zero_is_ignored: bool | None, **options:
     options["device"] = own_device(options["device"])
     with errors.status("weights"):
         labeller = open_labeller(**read_inference(**options))
-    with Progress(console=errors, disable=process() > 0) as progress:
+    with Progress(console=errors, disable=process() > 0 or not errors.is_terminal) as progress:
 
         def track(share: list[Any]) -> Any:
             return progress.track(share, description=labeller.spec.name)

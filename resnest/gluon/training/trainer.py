@@ -9,6 +9,7 @@ import numpy as np
 
 from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
 from resnest.gluon._mxnet import mx
+from resnest.gluon.device import device_of
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.training.average import Average
@@ -32,8 +33,7 @@ class Trainer:
         check_setup(setup)
         self.spec = spec
         self.setup = setup
-        kind, _, number = setup.device.partition(":")
-        self.device = mx.Context({"cuda": "gpu"}.get(kind, kind), int(number or 0))
+        self.device = device_of(setup.device)
         self.dtype = setup.dtype
         self.model = self._build(weights, rule)
         names = canonical_names(self.model)

@@ -11,6 +11,7 @@ from resnest.backends import registry, training
 from resnest.backends.choose import choose
 from resnest.data.samples import Source as Images
 from resnest.data.samples import open_split
+from resnest.jobs.processes import own_device
 from resnest.jobs.train.checkpoints import Checkpoints
 from resnest.jobs.train.config import Config, changed, from_facts, read_config
 from resnest.jobs.train.run import Training
@@ -56,6 +57,7 @@ def open_training(
             )
         backend = backend or found.facts["backend"]
     backend = backend or next(iter(registry.BACKENDS))
+    registry.load(backend).device_of(own_device(asked.run.device))
     if found is not None:
         arrays = found.state["weights"]
     else:

@@ -13,6 +13,7 @@ from torch import nn
 from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.update import UpdateRule
+from resnest.torch.device import device_of
 from resnest.torch.layers.dropblock import DropBlock
 from resnest.torch.networks.table import NETWORKS
 from resnest.torch.training.average import Average
@@ -36,7 +37,7 @@ class Trainer:
         check_setup(setup)
         self.spec = spec
         self.setup = setup
-        self.device = torch.device(setup.device)
+        self.device = device_of(setup.device)
         self.dtype = torch.float64 if setup.dtype == "float64" else torch.float32
         self.layout = torch.contiguous_format if setup.channels_last is False else torch.channels_last
         self.model = self._build(weights, rule)
@@ -146,9 +147,7 @@ class Trainer:
 
 def check_setup(setup: Setup) -> None:
     """Raise ValueError, naming it, for what PyTorch cannot do."""
-    device = torch.device(setup.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={setup.device} was asked for, and PyTorch finds no GPU here")
+    device = device_of(setup.device)
     if setup.sync_norms and device.type == "cpu":
         raise ValueError("sync_norms needs GPUs: PyTorch shares no batch norm's statistics between CPU processes")
 

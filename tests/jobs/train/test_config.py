@@ -46,6 +46,7 @@ def test_stage_depths_are_a_spec_s():
         ("epochs=0", r"epochs=0 must be a whole number, at least 1"),
         ("dtype=[1]", r"dtype"),
         ("epochs", r"'epochs' is no key=value"),
+        ("epochs=???", r"epochs=None must be a whole number"),
         ("workers=-1", r"workers=-1 must be at least 0"),
         ("recipe=imagenet", r"there is no recipe 'imagenet'"),
         ("num_classes=7", r"num_classes=7 and the 10 classes in the data are not the same"),
@@ -57,13 +58,6 @@ def test_what_cannot_be_is_one_sentence(word, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         read_config("resnest50", None, [word], classes=10)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_a_broken_file_is_named(tmp_path):
-    file = tmp_path / "a.yaml"
-    file.write_text("epochs: [1\n")
-    with pytest.raises(ValueError, match=r"a\.yaml"):
-        read_config("resnest50", file)
 
 
 def test_facts_are_read_again_to_the_bit():
@@ -83,3 +77,17 @@ def test_a_resumed_training_may_be_longer_but_no_other_network():
 def test_without_omegaconf_it_says_what_to_install():
     run = run_without(["omegaconf"], "from resnest.jobs.train.config import read_config; read_config('resnest50')")
     assert "pip install 'resnest[train]'" in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"- 1", r"a\.yaml holds no keys with values"),
+        (b"batch: \xff", r"a\.yaml: 'utf-8' codec can't decode"),
+        (b"batch: [", r"a\.yaml: while parsing"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(content, sentence, tmp_path):
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_config("resnest50", tmp_path / "a.yaml")
