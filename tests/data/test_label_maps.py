@@ -106,6 +106,11 @@ def folders(tmp_path):
     return tmp_path / "images", tmp_path / "labels"
 
 
+def test_a_folder_without_photos_is_named(folders):
+    with pytest.raises(ValueError, match=r"there is no photo in .*labels; known are \.jpg"):
+        pairs(folders[1], folders[0])
+
+
 def test_a_jpeg_is_found_and_refused_unless_there_is_a_better_one(folders):
     images, labels = folders
     Image.new("L", (4, 2)).save(labels / "a.jpg")

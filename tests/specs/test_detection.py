@@ -69,6 +69,7 @@ def test_costs_are_those_of_the_layers_spelled_out(family):
     cost = spec.cost(64, 96)
     assert cost.stages["p2"] == (256, 16, 24)
     assert cost.stages["p6"] == (256, 1, 2)
+    assert spec.cost(256, 352).stages["p6"] == (256, 4, 6)
 
     def macs(prefix):
         return sum(row.macs for row in cost.layers if row.name.startswith(prefix))

@@ -123,6 +123,7 @@ def test_average_pooling_stands_after_split_attention_and_before_it_where_avd_fi
     assert pools(get_spec("resnest14")) == [(f"layer{s}.0", None, pool) for s in (2, 3, 4)]
     assert pools(get_spec("resnest14", avd_first=True)) == [(f"layer{s}.0", pool, None) for s in (2, 3, 4)]
     assert pools(get_spec("resnest14", avd=False)) == []
+    assert pool.count_include_pad  # as PyTorch's AvgPool2d does, unless it is asked not to
 
 
 def test_a_shortcut_strides_by_its_pool_or_itself():
@@ -130,6 +131,8 @@ def test_a_shortcut_strides_by_its_pool_or_itself():
         return [(b.projection.stride, b.projection_pool and b.projection_pool.stride) for b in spec.blocks()]
 
     pooled, plain = get_spec("resnest14"), get_spec("resnest14", avg_down=False)
+    first = next(pooled.blocks()).projection_pool
+    assert (first.ceil_mode, first.count_include_pad) == (True, False)
     assert strides(pooled) == [(1, 1), (1, 2), (1, 2), (1, 2)]
     assert strides(plain) == [(1, None), (2, None), (2, None), (2, None)]
     assert (pooled.minimum_size, plain.minimum_size) == (17, 1)  # a 2x2 pool needs two pixels of stride 16
