@@ -147,6 +147,11 @@ def sentence(error: Exception) -> click.ClickException:
     said = one_line(str(error)) or type(error).__name__
     if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
         return BadInput(f"there is not memory enough for this; give a smaller size or batch ({said})")
+    if "DataLoader worker" in said:
+        return BadInput(
+            "a process that reads images was ended by the system: give more shared memory"
+            f" (docker run --shm-size), or workers=0 to do without ({said})"
+        )
     if isinstance(error, (ValueError, OSError, ImportError)):
         return BadInput(said)
     return Fault(

@@ -30,7 +30,10 @@ class ImageFolder:
             raise FileNotFoundError(f"there is no folder {self.root} with images")
         found = sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir() and entry.name[0] != ".")
         if not found:
-            raise ValueError(f"{self.root} holds no folders: images are expected in one folder a class")
+            raise ValueError(
+                f"{self.root} holds no folders: images are expected in one folder a class, as"
+                " `resnest prepare-imagenet` makes them of ImageNet's archives"
+            )
         self.classes = found if classes is None else list(classes)
         labels = {name: label for label, name in enumerate(self.classes)}
         self.names: list[str] = []

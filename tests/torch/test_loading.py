@@ -1,6 +1,7 @@
 """What PyTorch's DataLoader reads ahead, and what becomes of its workers."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from resnest.cli.terminal import sentence
 from resnest.torch.training.loading import load
 
 WORKERS = """
 import os, signal, subprocess
+from resnest.cli.terminal import sentence
 from resnest.torch.training.loading import load
 
 def make(key, empty):
@@ -48,3 +51,16 @@ def test_what_a_worker_makes_in_the_loader_s_memory_is_not_copied(workers):
         assert isinstance(array, torch.Tensor)
         assert array.tolist() == [[key, key]] * 3
         assert (array.dtype, other.tolist()) == (torch.float32, [key, key])
+
+
+def test_a_worker_that_the_system_ends_is_the_machine_s_fault_in_one_sentence():
+    def make(key, empty):
+        if key == 2:
+            os.kill(os.getpid(), signal.SIGBUS)  # what a worker gets where shared memory is full
+        return key
+
+    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+        list(load(make, range(9), 1))
+    said = sentence(caught.value)
+    assert said.exit_code == 2
+    assert said.message.startswith("a process that reads images was ended by the system: give more shared memory")

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from resnest.backends import registry
 from resnest.cli.options import FIRST, device_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input
-from resnest.cli.terminal import Command, console, errors, make_table, print_json
+from resnest.cli.terminal import Command, console, errors, make_table, one_line, print_json
 from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
 from resnest.specs import get_spec
 from resnest.specs.protocols import PROTOCOLS, preparation
@@ -110,10 +110,10 @@ def _print(spec: Any, found: Any, published: float | None, how: Any) -> None:
     console.print(table)
     console.print(f"{spec.name}, of each photo {how}", soft_wrap=True)
     for reason in found.unreadable.values():
-        console.print(f"not counted: {reason}", soft_wrap=True, markup=False)
+        click.echo(one_line(f"not counted: {reason}"))
     for name, guesses in found.disagreements.items():
         seen = ", ".join(f"{backend} {guess}" for backend, guess in zip(found.accuracy, guesses))
-        console.print(f"backends disagree on {name}: {seen}", soft_wrap=True, markup=False)
+        click.echo(one_line(f"backends disagree on {name}: {seen}"))
     if found.unreadable:
         console.print(f"images that could not be read and are in no accuracy: {len(found.unreadable)}")
     for backend, one in found.accuracy.items():

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
         path = folder / "val" / "abc"[number % 3] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (70, 64, 3), np.uint8)).save(path)
-    (folder / "val" / "b" / "broken.jpg").write_bytes(b"")
+    (folder / "val" / "b" / "broken [red] :cat:.jpg").write_bytes(b"")
     return folder
 
 
@@ -35,7 +35,9 @@ def test_accuracy_is_told_with_what_was_not_counted(folder):
     assert result.exit_code == 0, result.output
     assert "torch" in result.stdout
     assert "100.00" in result.stdout  # top-5 of three classes
-    assert f"not counted: {folder / 'val' / 'b' / 'broken.jpg'} is no photo that can be read" in result.stdout
+    assert (
+        f"not counted: {folder / 'val' / 'b' / 'broken [red] :cat:.jpg'} is no photo that can be read" in result.stdout
+    )
     assert "could not be read and are in no accuracy: 1" in result.stdout
 
 
@@ -48,7 +50,7 @@ def test_every_backend_is_compared_and_json_has_all_of_it(folder):
     assert found["accuracy"]["torch"]["images"] == 6
     assert found["accuracy"]["torch"]["top5"] == 100
     assert found["disagreements"] == {}
-    assert [name.endswith("broken.jpg") for name in found["unreadable"]] == [True]
+    assert [name.endswith("broken [red] :cat:.jpg") for name in found["unreadable"]] == [True]
     assert found["published_top1"] is None
     assert "opencv-bilinear" in found["prepared"]
 
