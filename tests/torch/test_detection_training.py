@@ -137,10 +137,20 @@ def test_the_rpns_losses_are_those_of_its_sample_written_out(monkeypatch, family
             boxes_off = (
                 boxes_off + (torch.where(off < beta, off**2 / (2 * beta), off - beta / 2) if beta else off).sum()
             )
-        number += len(objects) + len(background)
+        number += max(len(objects), 1) + max(len(background), 1)
     found = training.rpn_losses(model.spec, logits, deltas, sizes, truths)
     assert found["loss_rpn_cls"].item() == pytest.approx((classes / number).item(), rel=1e-8)
     assert found["loss_rpn_bbox"].item() == pytest.approx((boxes_off / number).item(), rel=1e-8)
+
+
+def test_an_image_without_objects_counts_as_one_with_one():
+    """As in mmdetection, which divides what the RPN loses by that."""
+    spec = tiny_detector()
+    sides = [(64 // stride, 96 // stride or 1) for stride in spec.anchors.strides]
+    logits = [torch.zeros(2, 3, *side).double() for side in sides]
+    deltas = [torch.zeros(2, 12, *side).double() for side in sides]
+    losses = training.rpn_losses(spec, logits, deltas, torch.tensor([[64, 96]] * 2), [NO_BOXES] * 2)
+    assert losses["loss_rpn_cls"].item() == pytest.approx(np.log(2) * 256 / 257, rel=1e-8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -128,7 +128,7 @@ def rpn_losses(
         told.append(moved[image, objects])
         real = truth["boxes"][assigned[positives] - 1]
         wanted.append(encode(boxes[objects], real, UNIT_STDS))
-        number += len(chosen)
+        number += max(len(positives), 1) + max(len(negatives), 1)  # as mmdetection counts a sample
     score = torch.cat(seen)
     classes = F.binary_cross_entropy_with_logits(score, torch.cat(hit).to(score.dtype), reduction="sum")
     distance = F.smooth_l1_loss(torch.cat(told), torch.cat(wanted), beta=spec.rpn_beta, reduction="sum")
