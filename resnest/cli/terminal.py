@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import logging
 import math
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -102,6 +104,33 @@ class Ending(click.Command):
         sys.exit(status if isinstance(status, int) else 0)
 
 
+class _Once(logging.Filter):
+    """Lets a message through once: a command may read a file several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self.said
+        self.said.add(message)
+        return new
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Inside, a warning is printed once, by the handler that prints where nobody has set up logging."""
+    last, once = logging.lastResort, _Once()
+    if last is not None:
+        last.addFilter(once)
+    try:
+        yield
+    finally:
+        if last is not None:
+            last.removeFilter(once)
+
+
 class Command(Ending):
     """A command that ends in one sentence and an exit status that says whose fault it is, not in a traceback."""
 
@@ -109,7 +138,8 @@ class Command(Ending):
         try:
             check_given(self, context.params)
             check_device(self, context.params)
-            return super().invoke(context)
+            with _said_once():
+                return super().invoke(context)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:

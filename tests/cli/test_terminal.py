@@ -1,5 +1,6 @@
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
@@ -54,6 +55,18 @@ def test_a_traceback_is_shown_on_request(monkeypatch, error):
     done = ending(monkeypatch, error, "--traceback")
     assert "Traceback" in done.stderr
     assert done.exit_code == ending(monkeypatch, error).exit_code
+
+
+def test_a_warning_is_printed_once_a_run(monkeypatch):
+    @click.command("list", cls=Command)
+    def command():
+        for number in (1, 2, 1, 1, 2):
+            logging.getLogger("resnest.weights").warning("file %d is odd", number)
+
+    monkeypatch.setattr(Folder, "get_command", lambda group, context, name: command)
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    for _ in range(2):
+        assert run("list").stderr == "file 1 is odd\nfile 2 is odd\n"
 
 
 def test_a_closed_pipe_is_no_error_of_the_user(monkeypatch):
