@@ -47,6 +47,7 @@ class Covered:
 
     def __init__(self, root: Path, output: Path):
         self.root, self.output = root, output
+        self.passed: set[str] = set()
         self.seconds: dict[str, float] = {}
 
     def pytest_sessionstart(self) -> None:
@@ -58,8 +59,13 @@ class Covered:
         self.coverage.switch_context(item.nodeid)
         start = time.process_time()
         result = yield
-        self.seconds[item.nodeid] = time.process_time() - start
+        if item.nodeid in self.passed:
+            self.seconds[item.nodeid] = time.process_time() - start
         return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.passed.add(report.nodeid)
 
     def pytest_sessionfinish(self) -> None:
         self.coverage.stop()
@@ -69,7 +75,7 @@ class Covered:
             name = str(Path(path).relative_to(self.root))
             for line, tests in data.contexts_by_lineno(path).items():
                 for test in tests:
-                    if test:
+                    if test in lines:
                         lines[test].setdefault(name, []).append(line)
         with open(self.output, "a") as file:
             for test, seconds in self.seconds.items():

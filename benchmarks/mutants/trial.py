@@ -53,7 +53,7 @@ def main() -> None:
         copies = [copy(Path(scratch, str(job)), sample[0]["commit"], options.tests) for job in range(options.jobs)]
         preload(copies[0])
         shares = [(root, wanted[job :: len(copies)]) for job, root in enumerate(copies)]
-        servers = [fork(serve, root, share, cover, options.results, options.budget) for root, share in shares]
+        servers = [fork(serve, root, share, cover, options) for root, share in shares]
         for server in servers:
             os.waitpid(server, 0)
         confirm(copies[0], read(options.results))
@@ -63,13 +63,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def serve(root: Path, mutants: list[dict[str, Any]], cover: list[dict[str, Any]], results: Path, budget: float) -> None:
-    """Try one mutant after the other, and keep what came of it."""
+def serve(root: Path, mutants: list[dict[str, Any]], cover: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Try one mutant after the other, and keep what came of it, with the commit whose tests it met."""
     for mutant in mutants:
-        tests = chosen(mutant, (root / mutant["path"]).read_text(), cover, budget)
+        tests = chosen(mutant, (root / mutant["path"]).read_text(), cover, options.budget)
         caught = first_failure(root, mutant, tests)
-        with open(results, "a") as file:
-            file.write(json.dumps({"id": mutant["id"], "caught": caught, "tests": len(tests)}) + "\n")
+        with open(options.results, "a") as file:
+            file.write(json.dumps({"id": mutant["id"], "caught": caught, "tests": options.tests}) + "\n")
         print(mutant["id"], mutant["path"], mutant["line"], "|", mutant["now"][:60], "->", caught or "-", flush=True)
 
 

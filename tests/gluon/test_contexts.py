@@ -40,6 +40,14 @@ def test_a_built_network_is_drawn_anew_where_initialize_says(gluon, mx):
     assert (after["layer1.0.conv2.bn0.running_var"] == 1).all()
 
 
+def test_a_built_segmenter_is_drawn_anew_too(gluon, mx):
+    backbone = get_spec("resnest14", output_stride=8, dilated_pooling="openmmlab", num_classes=0, **NARROW)
+    model = gluon.module.create_segmenter("fcn_resnest101_voc", backbone=backbone, channels=8, auxiliary_channels=8)
+    before = gluon.module.get_weights(model)["backbone.layer1.0.conv1.weight"]
+    model.initialize(ctx=mx.cpu(0))
+    assert (gluon.module.get_weights(model)["backbone.layer1.0.conv1.weight"] != before).any()
+
+
 def test_loaded_weights_stay_and_move(gluon, mx):
     weights = draw_weights(SPEC)
     model = gluon.module.resnest14(classes=5, weights=weights, **NARROW)

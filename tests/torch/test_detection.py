@@ -150,9 +150,11 @@ def test_photos_come_back_in_their_own_pixels_in_mmdetections_order_of_steps():
             assert (image["boxes"] <= torch.tensor([width, height, width, height]) + 1e-9).all()
 
 
-def test_predicting_leaves_every_module_in_its_mode():
+def test_predicting_leaves_every_module_in_its_mode_and_keeps_no_graph():
     model = build("faster_rcnn").train()
     model.backbone.layer1.eval()
     before = [module.training for module in model.modules()]
-    model.predict([photo(20, 20)])
+    (found,) = model.predict([photo(20, 20)])
     assert [module.training for module in model.modules()] == before
+    assert len(found["boxes"])
+    assert not any(tensor.requires_grad for tensor in found.values())

@@ -3,6 +3,8 @@ import torch
 
 from resnest import get_spec
 from resnest.specs.segmentation.heads import CLASSIFIER_STD
+from resnest.torch import Detector
+from tests.support.specs import tiny_detector
 
 
 @pytest.mark.parametrize("last_gamma", [False, True])
@@ -25,6 +27,15 @@ def test_init_weights_draws_everything_even_after_to_empty(last_gamma):
     assert model.layer4[0].dropblock1.prob == pytest.approx(0.2)
     std = weights["layer3.0.conv3.weight"].std()
     assert std == pytest.approx((2 / 1024) ** 0.5, rel=0.02)
+
+
+@torch.no_grad()
+def test_a_detectors_init_weights_draws_everything():
+    model = Detector(tiny_detector("mask_rcnn"))
+    for tensor in model.state_dict().values():
+        tensor.fill_(7)
+    model.init_weights()
+    assert not any((tensor == 7).any() for tensor in model.state_dict().values())
 
 
 def test_a_segmenters_init_weights_draws_everything_even_after_to_empty():
