@@ -79,14 +79,15 @@ class Exporter(Protocol):
 class Row:
     """A backend as sentences, tables and options need it, without its framework.
 
-    `title` is the framework's name and `extra` what `pip install 'resnest[...]'` takes; `package` is
-    where `backend` and `export` are. `dialects` are the weight files' names that are this
-    framework's own and `formats` the file formats that it writes, with each one's suffix. `resnest bench` times
-    a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained` train)
+    `title` is the framework's name, `framework` that of the package it comes in, and `extra` what `pip install
+    'resnest[...]'` takes; `package` is where `backend` and `export` are. `dialects` are the weight files' names that
+    are this framework's own and `formats` the file formats that it writes, with each one's suffix. `resnest bench`
+    times a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained` train)
     beside the framework's other libraries, its `peers`.
     """
 
     title: str
+    framework: str
     extra: str
     package: str
     dialects: tuple[str, ...] = ()
@@ -101,6 +102,7 @@ BACKENDS: dict[str, Row] = {
     "torch": Row(
         "PyTorch",
         "torch",
+        "torch",
         "resnest.torch",
         formats={"torchscript": ".pt", "pt2": ".pt2"},
         forms=("convolutions", "", "nchw", "deploy", "deploy nchw", "optimized"),
@@ -110,6 +112,7 @@ BACKENDS: dict[str, Row] = {
     ),
     "gluon": Row(
         "MXNet Gluon",
+        "mxnet",
         "gluon",
         "resnest.gluon",
         dialects=("gluon", "symbol", "gluoncv_symbol"),

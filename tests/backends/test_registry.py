@@ -17,7 +17,7 @@ from tests.support.specs import tiny
 def three(monkeypatch):
     """The registry with a backend of the tests' own in it."""
     monkeypatch.setitem(
-        registry.BACKENDS, "numpy", registry.Row("NumPy", "", "tests.support.numpy_backend", trained=())
+        registry.BACKENDS, "numpy", registry.Row("NumPy", "numpy", "", "tests.support.numpy_backend", trained=())
     )
     return list(registry.BACKENDS)
 
@@ -91,8 +91,8 @@ def test_a_framework_s_own_dialects_are_those_with_its_words_for_a_norm():
 
 
 def test_the_first_backend_that_is_installed_stands_for_the_model(monkeypatch):
-    monkeypatch.setitem(registry.BACKENDS, "torch", registry.Row("PyTorch", "torch", "resnest.nowhere"))
-    monkeypatch.setitem(registry.BACKENDS, "gluon", registry.Row("NumPy", "", "tests.support.numpy_backend"))
+    monkeypatch.setitem(registry.BACKENDS, "torch", registry.Row("PyTorch", "torch", "torch", "resnest.nowhere"))
+    monkeypatch.setitem(registry.BACKENDS, "gluon", registry.Row("NumPy", "numpy", "", "tests.support.numpy_backend"))
     assert registry.installed() is registry.load("gluon")
     spec = tiny()
     assert np.isfinite(registry.installed().run_stages(spec, draw_weights(spec), photo_like(1, 3, 49, 65))[-1]).all()

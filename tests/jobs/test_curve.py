@@ -116,7 +116,7 @@ def test_options_that_do_not_go_together_are_one_sentence(command, options, sent
 
 def test_a_backend_that_does_not_train_is_left_out(monkeypatch):
     monkeypatch.setitem(
-        registry.BACKENDS, "numpy", registry.Row("NumPy", "", "tests.support.numpy_backend", trained=())
+        registry.BACKENDS, "numpy", registry.Row("NumPy", "numpy", "", "tests.support.numpy_backend", trained=())
     )
     assert {point.backend for point in points(2)} == {"MXNet Gluon"}
     assert "numpy" not in training.trainers()

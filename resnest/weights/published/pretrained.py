@@ -209,11 +209,11 @@ def _get(row: Checkpoint, address: str, root: str | os.PathLike | None, verify: 
         raise Unavailable(f"{address}: a .pth file needs PyTorch: pip install 'resnest[torch]'")
     if row.source == "timm":
         return _from_hub(row, root, verify)
-    target = _home(root) / row.file
+    target = home(root) / row.file
     if verified(target, row.expected, fully=verify):
         return target
     state = "it is not in" if not target.is_file() else f"another {target.name} than the published one is in"
-    if _offline():
+    if offline():
         raise Unavailable(f"{address}: {state} {target.parent}, and RESNEST_OFFLINE forbids to download it")
     if target.is_file():
         logger.warning("%s %s: it is downloaded again", state, target.parent)
@@ -227,26 +227,39 @@ def _from_hub(row: Checkpoint, root: str | os.PathLike | None, verify: bool) -> 
 
     What is there is taken, so that a machine stays with the commit that it has downloaded.
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    cache = _home(root) / "hub" if root or os.environ.get("RESNEST_HOME") else None
-    where: dict[str, Any] = {"revision": row.revision, "cache_dir": cache}
-    repository = f"timm/{row.name}"
-    there = try_to_load_from_cache(repository, row.file, **where)
-    damaged = isinstance(there, str) and verify and not _as_on_hub(Path(there))
-    if isinstance(there, str) and not damaged:
-        return Path(there)
-    if damaged and _offline():
+    there = on_hub(row, root)
+    damaged = there is not None and verify and not as_on_hub(there)
+    if there is not None and not damaged:
+        return there
+    if damaged and offline():
         raise Unavailable(f"{row.address}: {there} is damaged, and RESNEST_OFFLINE forbids to download it")
     try:
-        path = hub_file(repository, row.file, **where, force_download=damaged, local_files_only=_offline())
+        path = hub_file(*_in_hub(row), **_hub_cache(row, root), force_download=damaged, local_files_only=offline())
     except Exception as error:  # errors of its HTTP library come through, and it has had three of those
         said = " ".join(str(error).split())
         raise Unavailable(f"{row.address}: {UNTRUSTED if 'CERTIFICATE_VERIFY_FAILED' in said else said}") from error
     return Path(path)
 
 
-def _as_on_hub(path: Path) -> bool:
+def on_hub(row: Checkpoint, root: str | os.PathLike | None = None) -> Path | None:
+    """Where the hub's cache has a file of the hub; None where it has not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    there = try_to_load_from_cache(*_in_hub(row), **_hub_cache(row, root))
+    return Path(there) if isinstance(there, str) else None
+
+
+def _in_hub(row: Checkpoint) -> tuple[str, str]:
+    """The repository of a file of the hub, and its name in there."""
+    return f"timm/{row.name}", row.file
+
+
+def _hub_cache(row: Checkpoint, root: str | os.PathLike | None) -> dict[str, Any]:
+    cache = home(root) / "hub" if root or os.environ.get("RESNEST_HOME") else None
+    return {"revision": row.revision, "cache_dir": cache}
+
+
+def as_on_hub(path: Path) -> bool:
     """Whether a file in the hub's cache has the SHA-256 that its blob is called by."""
     blob = path.resolve()
     if not re.fullmatch("[0-9a-f]{64}", blob.name):  # a cache without links: the hub is to say it again
@@ -254,9 +267,11 @@ def _as_on_hub(path: Path) -> bool:
     return digest(blob, "sha256") == blob.name
 
 
-def _home(root: str | os.PathLike | None) -> Path:
+def home(root: str | os.PathLike | None = None) -> Path:
+    """The folder that files are kept in."""
     return Path(root or os.environ.get("RESNEST_HOME") or "~/.cache/resnest").expanduser()
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether RESNEST_OFFLINE forbids to use the network."""
     return os.environ.get("RESNEST_OFFLINE", "0") not in ("", "0")

@@ -59,7 +59,8 @@ def digest(path: Path, algorithm: str) -> str:
     return found.hexdigest()
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Where it is noted that the file at `path` was verified."""
     return path.with_name(f"{path.name}.verified")
 
 
@@ -71,12 +72,12 @@ def _described(path: Path, found: Hash) -> dict[str, Any]:
 
 def _write(path: Path, noted: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # a read-only cache or a full disk: the file is read again the next time
-        _beside(path).write_text(json.dumps(noted) + "\n")
+        beside(path).write_text(json.dumps(noted) + "\n")
 
 
 def _noted(path: Path) -> dict[str, Any]:
     try:
-        noted = json.loads(_beside(path).read_text())
+        noted = json.loads(beside(path).read_text())
     except (OSError, ValueError):  # no note, or half of one
         return {}
     return noted if isinstance(noted, dict) else {}
