@@ -82,8 +82,8 @@ class Row:
     `title` is the framework's name, `framework` that of the package it comes in, and `extra` what `pip install
     'resnest[...]'` takes; `package` is where `backend` and `export` are. `dialects` are the weight files' names that
     are this framework's own and `formats` the file formats that it writes, with each one's suffix. `resnest bench`
-    times a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained` train)
-    beside the framework's other libraries, its `peers`.
+    times a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained`
+    train) beside the framework's other libraries, its `peers`.
     """
 
     title: str
