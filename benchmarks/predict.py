@@ -74,7 +74,7 @@ def compare(commands: list[list[str]], rounds: int) -> list[tuple[float, float]]
             cpu = sum(after[2:4]) - sum(before[2:4])
             if turn:
                 times.append((time.perf_counter() - wall, cpu))
-    return [tuple(statistics.median(column) for column in zip(*times)) for times in taken]  # type: ignore[misc]
+    return [tuple(statistics.median(column) for column in zip(*times)) for times in taken]
 
 
 if __name__ == "__main__":
