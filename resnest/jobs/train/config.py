@@ -20,6 +20,9 @@ from resnest.specs.recipe import Augmentation, DropBlockRecipe, Recipe, get_reci
 from resnest.specs.resnest import ResNeStSpec, get_spec
 from resnest.specs.update import UpdateRule, frozen_norms, frozen_tensors, layer_rates
 
+MOST_WORKERS = 1024
+"""Processes that read photos, at most: a machine that is asked for more stops."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -54,6 +57,8 @@ class Run:
         for name, least in (("workers", 0), ("save_every", 0), ("evaluate_every", 1), ("seed", 0), ("accumulate", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be at least {least}")
+        if self.workers > MOST_WORKERS:
+            raise ValueError(f"workers={self.workers!r} must be at most {MOST_WORKERS}")
 
 
 @dataclass(frozen=True)

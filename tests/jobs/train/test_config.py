@@ -47,6 +47,7 @@ def test_stage_depths_are_a_spec_s():
         ("dtype=[1]", r"dtype"),
         ("epochs", r"'epochs' is no key=value"),
         ("epochs=???", r"epochs=None must be a whole number"),
+        ("workers=1025", r"workers=1025 must be at most 1024"),
         ("workers=-1", r"workers=-1 must be at least 0"),
         ("recipe=imagenet", r"there is no recipe 'imagenet'"),
         ("num_classes=7", r"num_classes=7 and the 10 classes in the data are not the same"),
