@@ -4,13 +4,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from resnest.backends.contract import Contract, check_format, features, take_indices
 from resnest.specs.blocks import STEM_POOL, BlockSpec
@@ -35,6 +31,7 @@ from resnest.torch.layers.dropblock import DropBlock
 from resnest.torch.layers.global_pool import flatten
 from resnest.torch.layers.global_pool import global_pool as pooling
 from resnest.torch.layers.splat import SplitAttention
+from resnest.torch.layers.stage import Stage
 from resnest.torch.weights import SavedModel
 
 
@@ -76,51 +73,6 @@ class Bottleneck(nn.Module):
         x = self.pool_after(self.dropblock2(self.conv2(self.pool_before(x))))
         x = self.drop_path(self.dropblock3(self.bn3(self.conv3(x))))
         return self.relu3(x.add_(shortcut))
-
-
-class Stage(nn.Sequential):
-    """The blocks of a stage, one after the other.
-
-    With `grad_checkpointing` training keeps each block's input alone, and runs the block again on the way back.
-    """
-
-    grad_checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():  # noqa: SIM102  # TorchScript needs an `if` of its own to leave it out
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                return self.forward_checkpointed(x)
-        for block in self:
-            x = block(x)
-        return x
-
-    def forward_checkpointed(self, x: Tensor) -> Tensor:
-        for block in self:
-            x = checkpoint(block, x, use_reentrant=False, context_fn=partial(contexts, block))
-        return x
-
-
-def contexts(block: nn.Module) -> tuple[Any, Any]:
-    """Around a block's first run, and around its second, for which its statistics have seen the batch already."""
-    return nullcontext(), StatisticsKept(block)
-
-
-class StatisticsKept:
-    """While it is entered, batch norms in `block` leave their running statistics as they are."""
-
-    def __init__(self, block: nn.Module):
-        self.block = block
-        self.held: list[tuple[Any, float | None, Tensor | None]] = []
-
-    def __enter__(self) -> None:
-        norms: list[Any] = [m for m in self.block.modules() if m.training and getattr(m, "track_running_stats", False)]
-        self.held = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-        for norm in norms:  # it still reads and writes them, as the graph of the first run has noted
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *error: object) -> None:
-        for norm, momentum, batches in self.held:
-            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 def projection(block: BlockSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
