@@ -23,6 +23,13 @@ def test_each_pixel_is_dropped_with_the_same_probability_at_any_size(backend, sh
     assert np.abs(dropped - prob).max() < six_sigma < prob
 
 
+@pytest.mark.parametrize("side", [2, 4])
+def test_squares_may_have_an_even_side(backend, side):
+    out = backend.train(dropblock(backend, 0.2, block_size=side), np.ones((64, 16, 9, 14), np.float32))
+    assert out.shape == (64, 16, 9, 14)
+    assert (out == 0).mean() == pytest.approx(0.2, abs=0.02)
+
+
 def test_squares_are_dropped(backend):
     dropped = backend.train(dropblock(backend, 0.05, block_size=3), np.ones((8, 8, 24, 24), np.float32)) == 0
     assert dropped.any()

@@ -13,6 +13,7 @@ def test_init_weights_draws_everything_even_after_to_empty(last_gamma):
 
     with torch.device("meta"):
         model = resnest.torch.create_model("resnest14", last_gamma=last_gamma, dropblock_prob=0.2)
+    assert "prob=0.2," in repr(model)  # no weight, and there without memory for those
     model.to_empty(device="cpu")
     with torch.no_grad():
         for tensor in model.state_dict().values():

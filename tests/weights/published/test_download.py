@@ -141,6 +141,18 @@ def test_a_file_with_another_hash_is_refused_and_thrown_away(server, target):
     assert left_beside(target) == set()
 
 
+def test_a_file_that_was_replaced_between_its_halves_is_fetched_once_more(server, target):
+    class Replaced(dict):
+        def get(self, name):
+            return CONTENT if server.requests[1:] else b"x" * len(CONTENT)
+
+    server.files = Replaced()
+    server.cuts = [TENTHS[5]]
+    fetch(f"{server.address}/net.pth", target, sha256())
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 3
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_sentence_and_is_not_kept_full(server, target, monkeypatch, code):
     write = download.Part.write
