@@ -1,5 +1,6 @@
 import json
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from PIL import Image
 
 from resnest.backends import registry
 from resnest.data.folders import ImageFolder
+from resnest.data.recordio import MAGIC
 from resnest.jobs.verify.accuracy import Accuracy
 from resnest.jobs.verify.classification import open_evaluation, verify
 from resnest.specs.protocols import preparation
@@ -24,7 +26,7 @@ SQUARE = preparation("authors-torch", 32, "")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
-    for number in range(23):
+    for number in range(24):
         path = root / "val" / f"class{number % 5}" / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 48, 3), np.uint8)).save(path)
@@ -58,12 +60,12 @@ def test_every_image_is_judged_once_and_what_cannot_be_read_is_named(root):
         batch=4,
         progress=lambda done, counts: told.append((done, counts["one"].images)),
     )
-    assert sum(seen) == found.accuracy["one"].images == 23
+    assert sum(seen) == found.accuracy["one"].images == 24
     assert max(seen) == 4
     (name,) = found.unreadable
     assert name == str(root / "val" / "class3" / "broken.jpg")
     assert "is no photo that can be read" in found.unreadable[name]
-    assert told[-1] == (24, 23)
+    assert told[-1] == (25, 24)
     assert found.disagreements == {}
 
 
@@ -71,7 +73,7 @@ def test_batches_change_nothing(root):
     source = open_evaluation(root, 5)
     found = [verify(source, {"one": brightness}, SQUARE, batch=batch).accuracy for batch in (1, 5, 100)]
     assert found[0] == found[1] == found[2]
-    assert 0 < found[0]["one"].first < 23
+    assert 0 < found[0]["one"].first < 24
 
 
 def test_backends_see_the_same_pixels_and_every_disagreement_is_named(root):
@@ -86,7 +88,7 @@ def test_backends_see_the_same_pixels_and_every_disagreement_is_named(root):
     assert all(np.array_equal(a, b) for a, b in zip(*seen.values(), strict=True))
     names = [source.name(index) for index in range(len(source)) if "broken" not in source.name(index)]
     apart = [name for name, image in zip(names, np.concatenate(seen["one"]), strict=True) if image[0, 0, 0] > 0]
-    assert 0 < len(apart) < 23
+    assert 0 < len(apart) < 24
     assert found.disagreements == dict.fromkeys(apart, (0, 1))
 
 
@@ -97,7 +99,7 @@ def test_all_backends_agree_on_a_network(root):
     predicts = {name: registry.load(name).predictor(spec, weights) for name in ("torch", "gluon")}
     found = verify(open_evaluation(root, 5), predicts, SQUARE, batch=8)
     assert found.accuracy["torch"] == found.accuracy["gluon"]
-    assert found.accuracy["torch"].images == 23
+    assert found.accuracy["torch"].images == 24
     assert found.disagreements == {}
 
 
@@ -108,9 +110,9 @@ def test_what_one_backend_makes_no_number_of_is_a_disagreement_and_wrong(root):
         "other": lambda images: images[:, 0, 0, :5] * np.nan,
     }
     found = verify(open_evaluation(root, 5), predicts, SQUARE)
-    assert found.accuracy["other"] == Accuracy(23, 0, 0, broken=23)
+    assert found.accuracy["other"] == Accuracy(24, 0, 0, broken=24)
     assert set(found.disagreements.values()) == {(0, -1)}
-    assert len(found.disagreements) == 23
+    assert len(found.disagreements) == 24
 
 
 def test_an_image_that_goes_away_is_named_and_not_fatal(root, tmp_path):
@@ -151,8 +153,8 @@ def test_two_processes_count_every_image_once(root, tmp_path):
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
     alone = verify(open_evaluation(root, 5), {"one": brightness, "other": darkness}, SQUARE)
-    assert 0 < len(alone.disagreements) < 23
-    assert alone.accuracy["one"].images == 23
+    assert 0 < len(alone.disagreements) < 24
+    assert alone.accuracy["one"].images == 24
     assert json.loads(run.stdout) == json.loads(json.dumps(asdict(alone)))
 
 
@@ -174,3 +176,25 @@ def test_classes_are_those_of_the_training_folder(tmp_path):
     with pytest.raises(ValueError, match=r"holds 3 classes, and the network tells 5 apart"):
         open_evaluation(tmp_path, 5)
     assert ImageFolder(tmp_path / "val").labels == [0, 1]
+
+
+def write_records(path, records):
+    """A file of records as `resnest.data.recordio` tells, and its index."""
+    content, index = b"", ""
+    for number, (label, image) in enumerate(records):
+        body = struct.pack("<IfQQ", 0, label, number, 0) + image
+        index += f"{number}\t{len(content)}\n"
+        content += struct.pack("<II", MAGIC, len(body)) + body + b"\0" * (-len(body) % 4)
+    path.write_bytes(content)
+    path.with_suffix(".idx").write_text(index)
+
+
+def test_images_may_stand_in_a_record_file(root, tmp_path):
+    paths = sorted((root / "val").rglob("*.png"))
+    write_records(
+        tmp_path / "val.rec", [(int(path.parent.name[-1]), path.read_bytes()) for path in paths] + [(1, b"none")]
+    )
+    found = verify(open_evaluation(tmp_path, 5), {"one": brightness}, SQUARE)
+    assert found.accuracy == verify(open_evaluation(root, 5), {"one": brightness}, SQUARE).accuracy
+    (reason,) = found.unreadable.values()
+    assert reason.startswith(f"record 24 of {tmp_path / 'val.rec'} is no photo that can be read")
