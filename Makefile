@@ -1,5 +1,7 @@
 # make parity   both backends on a photo, stage by stage
 # make test     the whole test suite
+# make test-lowest  the test suite with the lowest versions that pyproject.toml allows, on Python 3.10
+# make test-matrix  PyTorch, MXNet, both, neither and the wheel alone, on Python 3.10 to 3.13; ROWS="3.12-* *-bare" chooses
 # make test-peers  the toolboxes that use ResNeSt, and their own suites on ours, in an environment of their own: Python 3.11
 # make mutants  small faults in the code, and which of them a test notices: hours
 # make check    lint, format check, types, which floor may import which
@@ -20,7 +22,7 @@ SMP_CHECKOUT := $(PEERS)/suites/smp
 
 MUTANTS := build/mutants
 
-.PHONY: parity test test-peers mutants check venv lock
+.PHONY: parity test test-lowest test-matrix test-peers mutants check venv lock
 .DELETE_ON_ERROR:
 
 parity: venv
@@ -29,6 +31,14 @@ parity: venv
 
 test: venv
 	$(BIN)/pytest --numprocesses auto --dist worksteal --backends $(BACKENDS)
+
+test-lowest: venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python tools/versions.py '*-lowest'
+
+test-matrix: venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python tools/versions.py $(foreach row,$(ROWS),'$(row)')
 
 test-peers: $(PEERS_READY) | $(SMP_CHECKOUT)
 	$(PEERS)/bin/pytest -rs peers

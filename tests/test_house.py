@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,15 @@ def test_hubconf_names_every_package_that_its_networks_may_import():
     graph = grimp.build_graph("resnest", include_external_packages=True)
     reached = {name for name in graph.find_upstream_modules("resnest.torch.builders") if "resnest" not in name}
     assert {*dependencies} == reached - sys.stdlib_module_names - {"torchvision", "pycocotools"}
+
+
+def test_every_package_that_is_imported_is_declared():
+    graph = grimp.build_graph("resnest", include_external_packages=True)
+    imported = {name for name in graph.modules if "resnest" not in name} - sys.stdlib_module_names
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    declared = re.findall(r'"([\w-]+)', text[text.index("dependencies = [") : text.index("[project.scripts]")])
+    called = {"PIL": "pillow", "yaml": "pyyaml", "segmentation_models_pytorch": "segmentation-models-pytorch"}
+    assert {called.get(name, name) for name in imported} - {*declared} == {"detectron2"}  # on no package index
 
 
 LOADED = """

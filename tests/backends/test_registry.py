@@ -22,6 +22,7 @@ def three(monkeypatch):
     return list(registry.BACKENDS)
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 @pytest.mark.parametrize(
     "changes",
@@ -40,6 +41,7 @@ def test_parity_compares_any_number_of_backends_with_the_first(three, changes):
     assert {(row.backend, row.name): row.relative for row in rows if not row.within} == {}
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_the_command_shows_them_all(three):
     done = cli.run("parity", "resnest14", "--size", "33", "--dtype", "float64")
@@ -49,6 +51,7 @@ def test_the_command_shows_them_all(three):
     assert "backend" in done.stdout
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_a_backend_that_is_wrong_is_named(three, monkeypatch):
     wrong = registry.load("numpy")
@@ -59,6 +62,7 @@ def test_a_backend_that_is_wrong_is_named(three, monkeypatch):
     assert {row.backend for row in rows if not row.within} == {"NumPy"}
 
 
+@pytest.mark.torch
 def test_two_of_them_can_be_asked_for(three):
     spec = tiny()
     rows = compare_stages(spec, draw_weights(spec), photo_like(1, 3, 49, 65), backends=["numpy", "torch"])

@@ -43,6 +43,7 @@ def test_a_toolboxs_checkpoint_gives_the_toolboxs_logits(backend, checkpoint, dt
         assert relative(auxiliary[0, :8], golden["auxiliary"]) < bound
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("pooled_first", [True, False])

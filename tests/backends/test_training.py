@@ -180,6 +180,7 @@ def test_what_mxnet_cannot_do_is_refused_by_name(setup):
         training.load("gluon").check_setup(Setup(**setup))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_pytorch_trains_in_half_precision(dtype):
     trainer = training.load("torch").open_trainer(SPEC, draw_weights(SPEC), UpdateRule(), Setup(dtype=dtype))
@@ -194,6 +195,7 @@ def test_pytorch_trains_in_half_precision(dtype):
     )
 
 
+@pytest.mark.torch
 def test_a_setup_that_makes_none_is_refused():
     with pytest.raises(ValueError, match="dtype='int8' must be one of float32, float64, float16, bfloat16"):
         Setup(dtype="int8")

@@ -72,6 +72,7 @@ def test_what_is_right_is_taken(name, folder, begun):
     assert (done.exit_code, begun) == (0, [name]), done.output
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("name", "param"), PARAMS, ids=str)
 def test_a_bad_value_is_one_sentence_before_any_work(name, param, folder, begun):
     before = sorted(folder.rglob("*"))

@@ -12,7 +12,7 @@ from tests.support import cli
 from tests.support.arrays import photo_like
 from tests.support.specs import tiny
 
-pytestmark = pytest.mark.gluon
+pytestmark = [pytest.mark.torch, pytest.mark.gluon]
 
 SPEC = tiny(stage_depths=(1, 1, 1, 1), radix=4, cardinality=2)
 

@@ -19,7 +19,7 @@ from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import photo_like
 from tests.support.specs import tiny, tiny_detector, tiny_segmenter
 
-pytestmark = pytest.mark.gluon
+pytestmark = [pytest.mark.torch, pytest.mark.gluon]
 
 
 def test_the_bounds_are_the_promised_ones():

@@ -12,8 +12,17 @@ APART = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).pa
 """Click keeps the two outputs apart since 8.2, and before where it is asked to."""
 
 
+class Apart(Result):
+    """What Click below 8.2 gives, with `output` as it is since: both of them."""
+
+    output = property(lambda said: said.stdout + said.stderr)
+
+
 def run(*words: object) -> Result:
-    return CliRunner(**APART).invoke(main, [str(word) for word in words])
+    said = CliRunner(**APART).invoke(main, [str(word) for word in words])
+    if APART:
+        said.__class__ = Apart
+    return said
 
 
 def refused(result: Result) -> str:

@@ -1,4 +1,7 @@
-"""Which backends a test needs: those that its file or the test itself imports, and those it is marked with."""
+"""Which backends a test needs: what its file or the test itself imports says it, its parameters, or a mark.
+
+A backend that was asked for is there, or the run fails: these rules say what is left out where it was not.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ import pytest
 
 IMPORTS = {
     "torch": ("torch", "torchvision", "timm", "resnest.torch", "resnest.smp", "resnest.openmmlab"),
-    "gluon": ("mxnet", "gluoncv", "resnest.gluon"),
+    "gluon": ("mxnet", "gluoncv", "cv2", "resnest.gluon"),
 }
+
+PARAMETERS = {".pth": "torch", "torchscript": "torch", "pt2": "torch"}
+"""File formats that a framework alone reads and writes."""
 
 
 def of_file(path: Path) -> set[str]:
@@ -23,11 +29,14 @@ def of_file(path: Path) -> set[str]:
 
 def of_test(item: pytest.Item) -> set[str]:
     """What running the test takes, when its file has been imported."""
-    marked = {name for name in IMPORTS if item.get_closest_marker(name)}
-    function = inspect.unwrap(item.function) if isinstance(item, pytest.Function) else None
-    if function is None:
-        return marked
-    return marked | _imported(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))))
+    found = {name for name in IMPORTS if item.get_closest_marker(name)}
+    if not isinstance(item, pytest.Function):
+        return found
+    if hasattr(item, "callspec"):
+        values = item.callspec.params.values()
+        found |= {PARAMETERS[value] for value in values if isinstance(value, str) and value in PARAMETERS}
+    source = inspect.getsource(inspect.unwrap(item.function))
+    return found | _imported(ast.walk(ast.parse(textwrap.dedent(source))))
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:

@@ -50,6 +50,7 @@ def test_a_grey_network_gives_for_a_grey_image_what_the_coloured_one_did(backend
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("changes", [{"num_classes": 3}, {"num_classes": 3, "in_channels": 5}, {"num_classes": 0}])
 @pytest.mark.gluon
 def test_both_backends_adapt_to_the_same_numbers(changes):

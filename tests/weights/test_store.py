@@ -198,6 +198,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from Linux's /proc")
 def test_converting_resnest269_takes_less_memory_than_one_and_a_half_files(tmp_path):
     weights.save(draw_weights(get_spec("resnest269")), tmp_path / "0.safetensors")

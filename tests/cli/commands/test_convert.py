@@ -18,6 +18,7 @@ def test_convert_converts_and_says_what(tmp_path):
     assert weights.dialect_of(tmp_path / "b.params") == "torch"
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_convert_can_verify_the_logits(tmp_path):
     weights.save(draw_weights(tiny()), tmp_path / "a.npz")
@@ -45,6 +46,7 @@ def test_the_script_is_the_same_command(tmp_path):
     assert "there is no weight file x.npz" in failed.stderr
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 @pytest.mark.parametrize("dialect", ["symbol", "openmmlab"])
 def test_a_conversion_to_any_dialect_can_be_verified(dialect, tmp_path):

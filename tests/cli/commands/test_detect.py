@@ -9,6 +9,8 @@ from resnest.weights.seeded import draw_weights
 from tests.support.cli import run
 from tests.support.specs import tiny, tiny_detector
 
+pytestmark = pytest.mark.torch  # the commands' own backend
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

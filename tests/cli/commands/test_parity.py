@@ -38,6 +38,7 @@ def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monk
     assert str(preparation(protocol, size, "resnest50")) in refused(run("parity", "resnest50", *words))
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_parity_shows_each_stage():
     result = run("parity", "resnest14", "--size", 64, "--dtype", "float64", "--output-stride", 16)
@@ -46,6 +47,7 @@ def test_parity_shows_each_stage():
     assert result.output.count("same") == 6
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_parity_in_json_holds_every_tensor_of_a_training_step():
     result = run("parity", "resnest14", "--size", 64, "--dtype", "float64", "--train", "--json")
@@ -55,6 +57,7 @@ def test_parity_in_json_holds_every_tensor_of_a_training_step():
     assert all(row["within"] for row in report["differences"])
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_parity_takes_the_classes_of_a_weight_file(tmp_path):
     weights.save(draw_weights(get_spec("resnest14", num_classes=7)), tmp_path / "a.safetensors")
@@ -63,6 +66,7 @@ def test_parity_takes_the_classes_of_a_weight_file(tmp_path):
     assert "1x7" in result.output
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_parity_compares_the_deploy_form(tmp_path):
     asked = run("parity", "resnest14", "--size", 64, "--dtype", "float64", "--deploy", "--json")
@@ -74,6 +78,7 @@ def test_parity_compares_the_deploy_form(tmp_path):
     assert "resnest14, deploy form, at 64x64" in told.output
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_weights_of_another_network_are_one_sentence(tmp_path):
     weights.save(draw_weights(get_spec("resnest14")), tmp_path / "a.npz")
@@ -81,6 +86,7 @@ def test_weights_of_another_network_are_one_sentence(tmp_path):
     assert "not those of resnest26; missing: layer1.1.conv1.weight" in refused(result)
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_a_broken_bound_is_status_1(monkeypatch):
     monkeypatch.setattr("resnest.jobs.parity.STAGE_BOUND", {"float32": 0.0, "float64": 0.0})

@@ -15,6 +15,8 @@ from resnest.weights.seeded import draw_weights
 from tests.support.cli import refused, run
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.torch  # the commands' own backend
+
 CAT = REPOSITORY / "resnest" / "data" / "assets" / "chelsea.jpg"
 
 

@@ -8,6 +8,8 @@ from resnest.weights.seeded import draw_weights
 from tests.support.cli import refused, run
 from tests.support.specs import tiny_segmenter
 
+pytestmark = pytest.mark.torch  # the commands' own backend
+
 
 @pytest.mark.parametrize(
     "how", [["--mode", "whole"], ["--mode", "slide", "--window", "16", "--stride", "10", "--flip"]]

@@ -43,6 +43,7 @@ def test_it_trains_and_says_what_it_leaves(train, backend, tmp_path):
     assert resnest.weights.load(tmp_path / "out" / "last.safetensors")["fc.weight"].shape == (3, 2048)
 
 
+@pytest.mark.torch
 def test_a_signal_saves_and_ends_it_and_it_goes_on_where_it_was(train, tmp_path, monkeypatch):
     def signalled(self, keys):
         for number, batch in enumerate(batches(self, keys)):
@@ -73,6 +74,7 @@ def test_a_longer_training_is_gone_on_with_in_the_other_backend(train, tmp_path,
     assert len(read_log(tmp_path / "out" / "log.csv")) == 9
 
 
+@pytest.mark.torch
 def test_weights_of_other_classes_are_a_start_and_frozen_stages_stay(train, tmp_path):
     assert train(output="first").exit_code == 0
     start = tmp_path / "first" / "last.safetensors"
@@ -86,6 +88,7 @@ def test_weights_of_other_classes_are_a_start_and_frozen_stages_stay(train, tmp_
     assert "layer2.0.conv1.weight" not in kept
 
 
+@pytest.mark.torch
 def test_a_dry_run_says_what_would_be_and_writes_nothing(train, tmp_path):
     ran = train("--dry-run", "warmup_epochs=0.5")
     assert ran.exit_code == 0, ran.output
@@ -107,6 +110,7 @@ def cut_off(data):
     path.write_bytes(path.read_bytes()[:200])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("words", "breakage", "sentence"),
     [
@@ -131,6 +135,7 @@ def test_bad_input_is_one_sentence(train, data, words, breakage, sentence):
         assert sentence in refused(ran)
 
 
+@pytest.mark.torch
 def test_photos_of_every_kind_are_learned_from(train, data):
     folder = data / "train" / "class0"
     Image.new("CMYK", (40, 40), (9, 99, 0, 0)).save(folder / "0.jpg")
@@ -139,6 +144,7 @@ def test_photos_of_every_kind_are_learned_from(train, data):
     assert train("epochs=1", "batch=13").exit_code == 0
 
 
+@pytest.mark.torch
 def test_a_rate_that_diverges_ends_it_with_the_step(train):
     message = refused(train("lr=1e25", "lr_batch=1", "warmup_epochs=0", "save_every=1", "ema_decay=0"))
     assert "the loss is nan at step 2" in message

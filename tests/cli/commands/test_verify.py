@@ -30,6 +30,7 @@ def verified(folder, *options):
     return run("verify", "resnest14", *words)
 
 
+@pytest.mark.torch
 def test_accuracy_is_told_with_what_was_not_counted(folder):
     result = verified(folder)
     assert result.exit_code == 0, result.output
@@ -55,6 +56,7 @@ def test_every_backend_is_compared_and_json_has_all_of_it(folder):
     assert "opencv-bilinear" in found["prepared"]
 
 
+@pytest.mark.torch
 def test_the_published_figure_stands_beside_that_of_its_own_protocol(folder, monkeypatch):
     row = next(row for row in pretrained.CHECKPOINTS if row.variant == "resnest14")
     monkeypatch.setattr(pretrained, "published_as", lambda path: row)

@@ -1,9 +1,12 @@
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from tests.support.cli import run
+
+pytestmark = pytest.mark.torch  # the commands' own backend
 
 
 def test_a_network_is_right_about_its_own_label_maps(folder):

@@ -46,6 +46,7 @@ def test_ratios_are_of_medians_over_the_peers_better_layout():
     assert not results[1].ratios
 
 
+@pytest.mark.torch
 def test_contenders_take_turns_in_processes_of_their_own():
     said = []
     results = run(JOB, [FLOOR, "resnest.torch deploy"], rounds=2, steps=1, progress=said.append)

@@ -24,6 +24,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("deploy", [False, True], ids=["training form", "deploy form"])
 @pytest.mark.parametrize("changes", FORMS)
 def test_an_onnx_file_predicts_what_the_model_does_at_any_batch_and_size(tmp_path, changes, deploy):
@@ -40,6 +41,7 @@ def test_a_framework_file_predicts_what_the_model_does(tmp_path, format, deploy)
     assert all(row.within for row in rows)
 
 
+@pytest.mark.torch
 def test_an_onnx_graph_has_open_sizes_strided_poolings_and_says_what_it_is(tmp_path):
     import onnx
 
@@ -78,6 +80,7 @@ def small_file(tmp_path):
     return tmp_path / "weights.safetensors"
 
 
+@pytest.mark.torch
 def test_the_command_writes_int8_calibrated_on_photos_and_says_its_error(tmp_path, small_file):
     photos = tmp_path / "photos"
     photos.mkdir()

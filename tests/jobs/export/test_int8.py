@@ -9,6 +9,8 @@ from resnest.jobs.export.int8 import measure, quantize
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
 
+pytestmark = pytest.mark.torch  # an export is compared with PyTorch's prediction
+
 
 def save_photos(folder, *pictures):
     paths = [folder / f"{number}.png" for number in range(len(pictures))]

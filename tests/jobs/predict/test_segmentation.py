@@ -45,11 +45,13 @@ def test_windows_cover_every_pixel_and_stay_inside():
             assert all(0 < after - before <= stride for before, after in zip(found, found[1:]))
 
 
+@pytest.mark.torch
 def test_one_window_as_large_as_the_photo_is_the_whole_photo(segmenter):
     image = photo(48, 48).astype("float32")
     np.testing.assert_array_equal(slide(segmenter, image, 48, 32), segmenter(image))
 
 
+@pytest.mark.torch
 def test_windows_move_with_the_photo(segmenter):
     strip = photo(32, 96).astype("float32")
     moved = np.roll(strip, -16, axis=3)
@@ -65,6 +67,7 @@ def test_scales_and_mirrors_of_a_constant_photo_change_nothing(mode):
     np.testing.assert_allclose(every.probabilities(pixelwise, image), softmax(pixelwise(image)), atol=1e-12)
 
 
+@pytest.mark.torch
 def test_a_mirrored_photo_gives_mirrored_labels(segmenter):
     image = photo(40, 56).astype("float32")
     inference = Inference(flip=True)

@@ -48,6 +48,7 @@ def test_batches_are_mixed_until_the_recipe_says_no_more(folder, backend):
     assert not all(np.isclose(one.max(1), 0.9 + 0.1 / 3).all() for one in targets[:3])
 
 
+@pytest.mark.torch
 def test_accumulated_parts_of_a_step_share_what_is_drawn_for_it(folder):
     source = photos(folder, "torch")
     whole = next(source.batches(Batches(13, 4, 2)))
@@ -73,6 +74,7 @@ def test_a_broken_image_is_named(folder, backend, workers):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.torch
 def test_a_label_that_is_no_class_is_named(folder):
     with pytest.raises(ValueError, match=r"class2/\d+\.png has the label 2, and num_classes=2"):
         list(photos(folder, "torch", classes=2).batches(Batches(13, 4, 2)))

@@ -145,6 +145,7 @@ if process() == 0:
 """
 
 
+@pytest.mark.torch
 def test_two_processes_count_every_image_once(root, tmp_path):
     script = tmp_path / "share.py"
     script.write_text(SHARE)

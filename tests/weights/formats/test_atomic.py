@@ -101,6 +101,7 @@ def namespaces():
     return shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(not namespaces(), reason="mounting a small file system takes Linux's user namespaces")
 def test_a_small_file_system_that_is_full_keeps_the_old_weights(tmp_path):
     mount = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
