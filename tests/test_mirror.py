@@ -55,6 +55,7 @@ ONE_ALONE = {
     "networks.segmentation.Segmenter.draw_weights": "the same",
     "networks.segmentation.Head.draw_classifier": "the same",
     "training.processes.Processes.wrap": "PyTorch takes the mean of gradients while it goes backward",
+    "training.processes.Processes.watched": "MXNet waits for a process that is gone, until who started them sees it",
     "training.processes.Processes.average": "MXNet takes it afterwards",
     "training.update.times": "MXNet's operator with an output and an exact number is a private one",
     "networks.resnest.ResNeSt.check_input": "MXNet's poolings fail on a small image without a word",

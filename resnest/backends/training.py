@@ -1,6 +1,7 @@
-"""What training asks of a backend, in NumPy arrays; `resnest.NAME.training`'s `trainer` and `loading` answer it.
+"""What training asks of a backend, in NumPy arrays.
 
-A backend whose row in the registry has no form that trains has none.
+`trainer`, `loading` and `processes` in `resnest.NAME.training` answer it. A backend whose row in the registry has no
+form that trains has none.
 """
 
 from __future__ import annotations
@@ -113,6 +114,16 @@ class Loading(Protocol):
         """What is made of each of the `keys`, in their order, made ahead by `workers` of its DataLoader."""
 
 
+class Joining(Protocol):
+    """What is asked of the module `resnest.NAME.training.processes`."""
+
+    def environments(self, number: int, port: int) -> list[dict[str, str]]:
+        """The variables of each process to be started on this machine, so that `number` of them train together.
+
+        Those that train come first; `RANK` says which of them one is. What the others do is the framework's own.
+        """
+
+
 def trainers() -> list[str]:
     """The backends that train, the one that the others are compared with first."""
     return [name for name, row in registry.BACKENDS.items() if row.trained]
@@ -126,6 +137,11 @@ def load(name: str) -> Training:
 def loading(name: str) -> Loading:
     """How the backend called `name` reads ahead; raises as `load` does."""
     return cast(Loading, _module(name, "loading"))
+
+
+def joining(name: str) -> Joining:
+    """How processes of the backend called `name` find each other; raises as `load` does."""
+    return cast(Joining, _module(name, "processes"))
 
 
 def _module(name: str, part: str) -> Any:

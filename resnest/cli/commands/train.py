@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,15 +40,26 @@ from resnest.cli.yaml import yaml_lines
     "--freeze-stages", type=click.IntRange(0, 5), help="Hold the stem (1), the stem and stage 1 (2), ... as they are."
 )
 @click.option("--freeze-norm", is_flag=True, help="Hold every batch norm as it is.")
+@click.option(
+    "--processes", type=click.IntRange(1), default=1, help="Of this machine, that share each batch; torchrun's do too."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and how fast; write nothing.")
 def command(
-    name: str, words: tuple[str, ...], freeze_stages: int | None, freeze_norm: bool, dry_run: bool, **asked: Any
+    name: str,
+    words: tuple[str, ...],
+    freeze_stages: int | None,
+    freeze_norm: bool,
+    processes: int,
+    dry_run: bool,
+    **asked: Any,
 ) -> None:
     """Train the network NAME on a folder of images, a folder for each class.
 
     Keys are those that `resnest recipe` prints, fields of the network (radix=4) and seed, workers, device, dtype,
     accumulate, clip, layer_decay, save_every, ... Ctrl-C and SIGTERM save and end.
     """
+    if processes > 1 and not dry_run:
+        _share(processes, asked["backend"])
     from resnest.jobs.processes import process
     from resnest.jobs.train.start import open_training
     from resnest.jobs.train.stopping import on_signals
@@ -65,6 +78,18 @@ def command(
         _say_the_end(training, asked["output"])
     if stop.signal and training.progress.step < training.steps:
         raise click.exceptions.Exit(128 + stop.signal)  # as shells have it
+
+
+def _share(processes: int, backend: str | None) -> None:
+    """Let several processes run this command, and end as they do; one of those goes on."""
+    from resnest.backends import registry, training
+    from resnest.jobs.train.launch import JOINED, launch
+
+    backend = backend or next(iter(registry.BACKENDS))
+    if JOINED in os.environ:
+        training.joining(backend)  # what only serves the others, as MXNet's servers do, never comes back from this
+    else:
+        raise click.exceptions.Exit(launch([sys.executable, "-m", "resnest", *sys.argv[1:]], processes, backend))
 
 
 def _say_the_end(training: Any, output: Path) -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
 
+LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "DistBackendError")
+"""What the errors say that a process gets when another one is gone."""
+
 
 class Processes:
-    """Those that `torchrun` started and `init_process_group` made known to each other; alone, this one."""
+    """Those that `torchrun` or `resnest.jobs.train.launch` started, made known to each other; alone, this one."""
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.number = distributed.get_world_size() if distributed.is_initialized() else 1
+        self.number = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.number > 1 and not distributed.is_initialized():
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            atexit.register(distributed.destroy_process_group)
 
     def wrap(self, model: Any) -> Any:
         """The model, whose gradients a backward pass replaces by their mean over the processes."""
@@ -30,6 +42,23 @@ class Processes:
         """The sum of every process's float64 `numbers`."""
         if self.number == 1:
             return numbers
-        tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(tensor)
-        return tensor.cpu().numpy()
+        tensor = torch.tensor(numbers, dtype=torch.float64)  # on the CPU, where gloo does not wait for the GPU's work
+        with self.watched():
+            distributed.all_reduce(tensor)
+        return tensor.numpy()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside, an error that another process's end has caused becomes a ConnectionError that says so."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.number == 1 or not any(word in str(error) for word in LOST):
+                raise
+            raise ConnectionError("another process of this training is gone: go on with --resume") from error
+
+
+def environments(number: int, port: int) -> list[dict[str, str]]:
+    """The variables that make each of `number` processes on this machine one of a training."""
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(number)}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]

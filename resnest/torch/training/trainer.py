@@ -40,13 +40,13 @@ class Trainer:
         self.device = device_of(setup.device)
         self.dtype = torch.float64 if setup.dtype == "float64" else torch.float32
         self.layout = torch.contiguous_format if setup.channels_last is False else torch.channels_last
+        self.processes = Processes(self.device)
         self.model = self._build(weights, rule)
         names = canonical_names(self.model)
         parameters = {names[name]: parameter for name, parameter in self.model.named_parameters()}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=setup.dtype == "float16")
         self.update = Update(parameters, rule, self.scaler)
         self.average = None if setup.average is None else Average(self.model, setup.average)
-        self.processes = Processes(self.device)
         self.forward = self.processes.wrap(self.model)
         if setup.compiled:
             self.forward = torch.compile(self.forward)
@@ -57,13 +57,14 @@ class Trainer:
         for weight in self.update.parameters.values():
             weight.grad = None
         losses = []
-        for number, (images, targets) in enumerate(batches, start=1):
-            with self._alone(number < len(batches)):
-                with self._cast():
-                    logits = self.forward(self._images(images))
-                loss = cross_entropy(logits, self._place(targets)) / len(batches)
-                self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
+        with self.processes.watched():
+            for number, (images, targets) in enumerate(batches, start=1):
+                with self._alone(number < len(batches)):
+                    with self._cast():
+                        logits = self.forward(self._images(images))
+                    loss = cross_entropy(logits, self._place(targets)) / len(batches)
+                    self.scaler.scale(loss).backward()
+                losses.append(loss.detach())
         self.update.step(rate)
         if self.average is not None:
             self.average.update()
