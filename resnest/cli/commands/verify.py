@@ -61,7 +61,7 @@ def command(
         raise ValueError(f"--compare computes in every backend: leave --backend {backend}")
     from resnest.jobs.parity import open_network
     from resnest.jobs.processes import own_device, process, processes
-    from resnest.jobs.verify.classification import open_evaluation, verify
+    from resnest.jobs.verify.classification import open_evaluation, trained_classes, verify
     from resnest.weights.published.pretrained import protocol_of, published_as
 
     first, *_ = registry.BACKENDS
@@ -74,7 +74,7 @@ def command(
     size = size or spec.image_size
     spec.check_size(size, size)
     how = preparation(protocol or protocol_of(path), size, spec.name)
-    source = open_evaluation(data, spec.num_classes)
+    source = open_evaluation(data, spec.num_classes, trained_classes(path, spec.num_classes))
     predicts = {name: registry.load(name).predictor(spec, arrays, own_device(device)) for name in backends}
     with Progress(console=errors, disable=process() > 0 or not errors.is_terminal) as progress:
         task = progress.add_task(spec.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
@@ -35,16 +35,26 @@ class Verified:
     disagreements: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def open_evaluation(root: Path, num_classes: int) -> Source:
+def trained_classes(weights: Path, num_classes: int) -> list[str] | None:
+    """The names of the classes in the order of the network, which `resnest train` leaves beside its weights."""
+    names = weights.with_name("classes.txt")
+    found = names.read_text().splitlines() if names.is_file() else []
+    return found if len(found) == num_classes else None
+
+
+def open_evaluation(root: Path, num_classes: int, names: Sequence[str] | None = None) -> Source:
     """The images in `root/val`, or in `root` itself where it holds the class folders, labelled as a network counts.
 
-    Class folders are ImageNet's where all are called so, of however many classes; else they are those of `root/train`,
-    or without one their own. Raises ValueError where that is not as many as the network tells apart.
+    Class folders are those that the network's classes are called by, where the `names` are known, of however many. Else
+    they are ImageNet's where all are called so, those of `root/train`, or without one their own; raises ValueError
+    where that is not as many as the network tells apart.
     """
     inner = (root / "val").is_dir() or (root / "val.rec").exists()
     folder = root / "val" if inner else root
     if (root / "val.rec").exists() and not (root / "val").is_dir():
         return open_split(root, "val")
+    if names is not None:
+        return ImageFolder(folder, names)
     own = ImageFolder(folder).classes
     imagenet = imagenet_classes()
     if num_classes == len(imagenet) and set(own) <= set(imagenet):

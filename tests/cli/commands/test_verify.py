@@ -79,3 +79,11 @@ def two(folder):
         (folder / "two" / name).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / "two" / name / "x.png")
     return folder / "two"
+
+
+def test_the_classes_are_those_beside_the_weights(folder, tmp_path):
+    weights = tmp_path / "three.npz"
+    weights.write_bytes((folder / "three.npz").read_bytes())
+    (tmp_path / "classes.txt").write_text("x\na\nb\n")
+    words = ["--data", folder, "--weights", weights, "--size", 64]
+    assert "c is a class that was not trained on" in refused(run("verify", "resnest14", *words))

@@ -14,7 +14,7 @@ from resnest.backends import registry
 from resnest.data.folders import ImageFolder
 from resnest.data.recordio import MAGIC
 from resnest.jobs.verify.accuracy import Accuracy
-from resnest.jobs.verify.classification import open_evaluation, verify
+from resnest.jobs.verify.classification import open_evaluation, trained_classes, verify
 from resnest.specs.protocols import preparation
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
@@ -177,6 +177,23 @@ def test_classes_are_those_of_the_training_folder(tmp_path):
     with pytest.raises(ValueError, match=r"holds 3 classes, and the network tells 5 apart"):
         open_evaluation(tmp_path, 5)
     assert ImageFolder(tmp_path / "val").labels == [0, 1]
+
+
+def test_classes_are_those_that_the_weights_were_trained_on(tmp_path):
+    """Without their names three other folders would be taken for the three classes."""
+    weights = tmp_path / "out" / "best.safetensors"
+    for name in ("b", "c d"):
+        picture(tmp_path / "val" / name / "x.png")
+    assert trained_classes(weights, 3) is None
+    weights.parent.mkdir()
+    (weights.parent / "classes.txt").write_text("a\nb\nc d\n")
+    names = trained_classes(weights, 3)
+    assert open_evaluation(tmp_path, 3, names).labels == [1, 2]
+    assert trained_classes(weights, 1000) is None
+    picture(tmp_path / "val" / "e" / "x.png")
+    assert open_evaluation(tmp_path, 3).labels == [0, 1, 2]
+    with pytest.raises(ValueError, match="e is a class that was not trained on"):
+        open_evaluation(tmp_path, 3, names)
 
 
 def write_records(path, records):
