@@ -22,6 +22,7 @@ from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
+from resnest.weights.formats.tensors import Tensors
 from resnest.weights.seeded import draw_weights
 
 DTYPES = ("float32", "float64")
@@ -228,15 +229,18 @@ def verify_conversion(
     *,
     backbone: bool = False,
     which: str | None = None,
+    dtype: str | None = None,
     size: int = 128,
 ) -> Difference:
     """Logits of two files of the same network on a photo, each in the framework whose names it has.
 
-    `which` chooses between the networks in the `source`.
+    `which` chooses between the networks in the `source`, whose weights are rounded to `dtype` first.
     """
     logits = []
     for path, chosen in ((source, which), (target, None)):
         weights = weight_files.load(path, backbone=backbone, which=chosen)
+        if dtype is not None:
+            weights = {name: array.astype("float32") for name, array in Tensors.of(weights).cast(dtype).items()}
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
         backend = registry.load(registry.speaker_of(weight_files.dialect_of(path, which=chosen)))
         logits.append(backend.run_stages(spec, weights, with_channels(load_image(None, size), spec.in_channels))[-1])

@@ -56,15 +56,23 @@ def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None =
 
 
 def convert(
-    source: Path, target: Path, *, dialect: str | None = None, backbone: bool = False, which: str | None = None
+    source: Path,
+    target: Path,
+    *,
+    dialect: str | None = None,
+    backbone: bool = False,
+    which: str | None = None,
+    dtype: str | None = None,
 ) -> Network:
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
-    Formats, names, `backbone` and `which` go as in `load` and `save`; values and dtypes stay as they are.
+    Formats, names, `backbone` and `which` go as in `load` and `save`; values and dtypes stay as they are, or real
+    numbers are rounded to `dtype` ("float16", "float32", "float64"). Raises ValueError for one too large for it.
     """
     files.writable_suffix(target)
     with files.open_file(source, which) as opened:
         read, spec = _understand(files.describe(source), opened, backbone)
+        read = read if dtype is None else read.cast(dtype)
         files.write_file(target, _spoken(target, read, spec, dialect))
     return spec
 

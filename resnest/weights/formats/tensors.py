@@ -13,6 +13,10 @@ ALLOWANCE = 64 << 20
 """What a file holds may take twice the file's size and this many bytes; weights hardly shrink, so more is a bomb."""
 
 
+REAL = ("float16", "float32", "float64")
+"""What real numbers may be rounded to."""
+
+
 class Header(NamedTuple):
     """What is known of an array before its data is read."""
 
@@ -46,6 +50,30 @@ class Tensors(Mapping[str, np.ndarray]):
         """These arrays as every framework takes them: in the machine's own byte order, bfloat16 as float32."""
         headers = {name: Header(shape, plain_dtype(dtype)) for name, (shape, dtype) in self.headers.items()}
         return Tensors(headers, lambda name: plain(self._read(name)))
+
+    def cast(self, dtype: str) -> Tensors:
+        """These arrays with their real numbers rounded to `dtype`, one of `REAL`; whole ones stay.
+
+        Reading one raises ValueError, naming it, where `dtype` has no number as large.
+        """
+        if dtype not in REAL:
+            raise ValueError(f"weights are not cast to {dtype!r}, but to {', '.join(REAL)}")
+
+        plain = self.plain()
+        headers = {
+            name: Header(known.shape, np.dtype(dtype) if known.dtype.kind == "f" else known.dtype)
+            for name, known in plain.headers.items()
+        }
+
+        def read(name: str) -> np.ndarray:
+            array = plain[name]
+            with np.errstate(over="ignore"):
+                rounded = array.astype(headers[name].dtype, copy=False)
+            if (np.isinf(rounded) & np.isfinite(array)).any():
+                raise ValueError(f"{name} holds {np.abs(array).max():.3g}, and {dtype} has no number as large")
+            return rounded
+
+        return Tensors(headers, read)
 
     def renamed(self, names: Mapping[str, str]) -> Tensors:
         """Some of these arrays under other names: `names` is new name -> old, in the order wanted."""

@@ -76,3 +76,24 @@ def test_bad_input_is_one_sentence_and_status_2(arguments, sentence, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.params").write_text("text")
     assert sentence in refused(run("convert", *arguments))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_weights_are_rounded_and_the_logits_verified(tmp_path, dtype):
+    drawn = draw_weights(tiny())
+    weights.save(drawn, tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.safetensors", "--dtype", dtype, "--verify")
+    assert result.exit_code == 0, result.output
+    assert "same" in result.output
+    rounded = weights.load(tmp_path / "b.safetensors")
+    assert all((rounded[name] == array.astype(dtype)).all() for name, array in drawn.items())
+    assert {array.dtype.name for array in rounded.values()} == {dtype}
+
+
+def test_a_weight_too_large_for_the_dtype_is_named_and_nothing_is_written(tmp_path):
+    drawn = draw_weights(tiny())
+    drawn["layer2.0.conv1.weight"].flat[3] = -7e4
+    weights.save(drawn, tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.npz", "--dtype", "float16")
+    assert "layer2.0.conv1.weight holds 7e+04, and float16 has no number as large" in refused(result)
+    assert not (tmp_path / "b.npz").exists()
