@@ -10,7 +10,7 @@ import numpy as np
 
 from resnest.specs.networks import Network
 from resnest.weights.formats import files
-from resnest.weights.formats.tensors import Tensors, printable
+from resnest.weights.formats.tensors import Tensors, listed, printable
 from resnest.weights.names.dialect import NOT_WEIGHTS, Dialect, unwrap
 from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import BACKBONE, TASKS, Task, recognise, task_of
@@ -46,7 +46,8 @@ def load(source: Path | bytes, *, backbone: bool = False, which: str | None = No
 def save(weights: Mapping[str, np.ndarray], path: Path, *, dialect: str | None = None) -> None:
     """Write canonical `weights` to `path`.
 
-    Without a `dialect`, `.params` gets Gluon's names and every other format the canonical ones.
+    Without a `dialect`, `.params` gets Gluon's names and every other format the canonical ones. bfloat16 is written as
+    float32, in every format, and numbers in the machine's own byte order.
     Raises ValueError for tensors that are not all of a ResNeSt.
     """
     shapes = Tensors.of(weights).shapes
@@ -116,8 +117,7 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Ne
     left_out = [name for name in source if name not in canonical and not name.endswith(NOT_WEIGHTS)]
     if left_out and not backbone:
         parts = dict.fromkeys(name.partition(".")[0] for name in left_out)
-        named = printable(", ".join(parts))
-        logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), named)
+        logger.warning("%s: left out %d tensors that are no ResNeSt's, of %s", what, len(left_out), listed(parts))
     names = {ours: theirs for theirs, ours in canonical.items()}
     return source.renamed({name: names[name] for name in spec.tensors()}).turned(dialect.turned_back), spec
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, NamedTuple
 
 import numpy as np
 
 CHUNK = 1 << 20
+
+MOST_LISTED = 8
+LONGEST_LISTED = 100
+"""So many of a stranger's names, and letters of one, stand in a message."""
 
 ALLOWANCE = 64 << 20
 """What a file holds may take twice the file's size and this many bytes; weights hardly shrink, so more is a bomb."""
@@ -143,6 +148,12 @@ def read_bfloat16(file: IO[bytes], array: np.ndarray, order: str = "<") -> None:
 def printable(text: str) -> str:
     """The text of a stranger for a message: what a terminal would obey is written out."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def listed(names: Collection[str]) -> str:
+    """Some of a stranger's names for a message, and how many more there are."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(printable(name[:LONGEST_LISTED]) for name in itertools.islice(names, MOST_LISTED)) + more
 
 
 def check_claim(claimed: int, size: int) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,7 @@ import numpy as np
 from resnest.weights.formats import trainers
 from resnest.weights.formats.archive import open_archive
 from resnest.weights.formats.pickles import Inert, Reader
-from resnest.weights.formats.tensors import Tensors, check_claim, printable
+from resnest.weights.formats.tensors import Tensors, check_claim, listed, printable
 from resnest.weights.formats.torch_tensors import (
     BUILD,
     Memory,
@@ -35,9 +35,6 @@ from resnest.weights.formats.torch_tensors import (
 )
 
 logger = logging.getLogger(__name__)
-
-MOST_NAMED = 8
-"""So many of the things that were not built are named."""
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -65,7 +62,7 @@ def read(path: Path, which: str | None = None) -> Iterator[Tensors]:
         check_claim(sum(prod(shape) * dtype.itemsize for shape, dtype in headers.values()), size)
         check_claim(sum(bytes_to_read(tensor, memory) for tensor in state.values()), size)
         if unknown:
-            _warn_of(path, list(unknown))
+            _warn_of(path, unknown)
         if note:
             logger.warning("%s: %s", path, note)
         yield Tensors(headers, lambda name: read_tensor(state[name], memory))
@@ -226,10 +223,10 @@ def _check_state(state: Any) -> None:
         if state and odd is None:
             return
         if odd is not None:
-            kind += f" whose {printable(odd[:100])} is a {_kind_of(state[odd])},"
-        inner = [printable(name[:100]) for name, value in state.items() if trainers.is_state(value)]
+            kind += f" whose {listed([odd])} is a {_kind_of(state[odd])},"
+        inner = [name for name, value in state.items() if trainers.is_state(value)]
         if inner:
-            kind += f' with dicts in it (which="{inner[0]}" takes one; there are {", ".join(inner[:MOST_NAMED])}),'
+            kind += f' with dicts in it (which="{listed(inner[:1])}" takes one; there are {listed(inner)}),'
     raise ValueError(f"it holds a {printable(kind)} that is no state dict (a dict of dense tensors by name)")
 
 
@@ -237,10 +234,8 @@ def _kind_of(value: Any) -> str:
     return printable(value.name) if isinstance(value, Inert) else type(value).__name__
 
 
-def _warn_of(path: Path, unknown: list[str]) -> None:
-    named = ", ".join(printable(name) for name in unknown[:MOST_NAMED])
-    more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
-    logger.warning("%s: read its tensors alone; what it says of %s%s was left closed", path, named, more)
+def _warn_of(path: Path, unknown: Collection[str]) -> None:
+    logger.warning("%s: read its tensors alone; what it says of %s was left closed", path, listed(unknown))
 
 
 def _torch(path: object) -> ModuleType:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from resnest.weights.formats.pickles import Inert
+from resnest.weights.formats.tensors import listed
 from resnest.weights.formats.torch_tensors import StoredTensor
 
 EMA, MODEL = "ema", "model"
@@ -24,7 +25,6 @@ PREFIXES = {
 """What stands before the names where both are in one state dict."""
 
 MOST_WRAPPERS = 4
-MOST_LISTED = 8
 MOST_MODULES = 1 << 14
 LONGEST_PREFIX = 1000
 
@@ -84,13 +84,8 @@ def select(names: Collection[str], which: str, keys: Collection[str] = ()) -> li
     if which == MODEL:
         return list(names)
     parts = dict.fromkeys(name.partition(".")[0] for name in names)
-    there = f"there are {_listed(keys)}, and " if keys else ""
-    raise ValueError(f"there is no {which!r} in it to choose: {there}its tensors are of {_listed(parts)}")
-
-
-def _listed(names: Collection[str]) -> str:
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join([*names][:MOST_LISTED]) + more
+    there = f"there are {listed(keys)}, and " if keys else ""
+    raise ValueError(f"there is no {which!r} in it to choose: {there}its tensors are of {listed(parts)}")
 
 
 def is_state(value: Any) -> bool:

@@ -324,6 +324,18 @@ def test_the_names_in_a_hostile_file_cannot_speak_to_a_terminal(tmp_path, caplog
             assert str(error.value).isprintable()
 
 
+def test_of_many_long_names_a_few_are_said_and_cut(trained, tmp_path, caplog):
+    content = {f"model.{name}": tensor for name, tensor in trained[0].state_dict().items()}
+    content |= {f"part{number}{'x' * 500}.weight": torch.ones(1) for number in range(50)}
+    save({"state_dict": content}, tmp_path / "a.pth")
+    assert same(weights.load(tmp_path / "a.pth"), trained[0])
+    assert "left out 50 tensors" in caplog.text
+    assert "and 42 more" in caplog.text
+    with pytest.raises(ValueError, match=r"and 43 more$") as error:
+        weights.load(tmp_path / "a.pth", which="nobody")
+    assert max(len(caplog.records[0].getMessage()), len(str(error.value))) < 1200
+
+
 def test_nothing_in_a_hostile_checkpoint_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = resnest.torch.ResNeSt(SPEC)
