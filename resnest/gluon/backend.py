@@ -88,7 +88,7 @@ def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "c
 
 def detector(spec: DetectionSpec, weights: Mapping[str, np.ndarray], device: str = "cpu") -> Detect:
     """A function from photos to what is found in them, on `device` ("cpu", "gpu:0", ...)."""
-    return build(spec, weights, device_of(device)).predict
+    return build(spec, weights, ctx=device_of(device)).predict
 
 
 def bench_step(spec: Network, form: str, images: np.ndarray, *, threads: int, train: bool) -> Step:

@@ -38,9 +38,18 @@ def test_a_folder_is_drawn_and_written_in_cocos_form(photos, tmp_path):
     assert set(rows[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
 
 
-def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path):
+def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path, backend):
     photo = photos / "photos" / f"{7:012}.png"
-    arguments = ["--weights", photos / "tiny.npz", "-o", tmp_path / "out.png", "--threshold", "1"]
+    arguments = [
+        "--backend",
+        backend.name,
+        "--weights",
+        photos / "tiny.npz",
+        "-o",
+        tmp_path / "out.png",
+        "--threshold",
+        "1",
+    ]
     found = run("detect", photo, *arguments)
     assert found.exit_code == 0, found.output
     assert "nothing from 100% on" in found.output
