@@ -18,7 +18,7 @@ from resnest.backends import registry
 from resnest.cli.options import which_option
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, errors
-from resnest.cli.values import CLASSIFIER, Setting, Word
+from resnest.cli.values import CLASSIFIER, THREADS, Setting, Word
 from resnest.cli.yaml import yaml_lines
 
 
@@ -41,7 +41,7 @@ from resnest.cli.yaml import yaml_lines
 )
 @click.option("--freeze-norm", is_flag=True, help="Hold every batch norm as it is.")
 @click.option(
-    "--processes", type=click.IntRange(1), default=1, help="Of this machine, that share each batch; torchrun's do too."
+    "--processes", type=THREADS, default=1, help="Of this machine, that share each batch; torchrun's do too."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and how fast; write nothing.")
 def command(
