@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ class Log:
         self.path = folder / "log.csv"
         self.picture = folder / "curve.png"
         self.rows = [row for row in read_log(self.path) if row.step <= done] if done else []
-        with open(self.path, "w", newline="") as file:
+        whole = self.path.with_name(".log.csv.unfinished")  # who is killed while it is written has the old one
+        with open(whole, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(_cells(row) for row in self.rows)
+        os.replace(whole, self.path)
         self.file = open(self.path, "a", newline="", buffering=1)  # noqa: SIM115  # open as long as the run
         self.writer = csv.writer(self.file)
         self.drawn = time.monotonic()
@@ -71,18 +74,19 @@ def read_log(path: Path) -> list[Row]:
     """The rows in the log at `path`; a last one that was cut off is left out."""
     if not path.is_file():
         return []
-    rows = []
     with open(path, newline="") as file:
-        for cells in csv.DictReader(file):
-            try:
-                step, epoch, *numbers = (cells[name] for name in COLUMNS)
-                rows.append(Row(int(step), int(epoch), *(float(number) if number else None for number in numbers)))  # type: ignore[arg-type]  # the first two numbers are always there
-            except (TypeError, ValueError):
-                continue
+        whole = [line for line in file if line.endswith("\n")]
+    rows = []
+    for cells in csv.DictReader(whole):
+        try:
+            step, epoch, *numbers = (cells[name] for name in COLUMNS)
+            rows.append(Row(int(step), int(epoch), *(float(number) if number else None for number in numbers)))  # type: ignore[arg-type]  # the first two numbers are always there
+        except (TypeError, ValueError):
+            continue
     return rows
 
 
-def draw_curves(logs: dict[str, Sequence[Row]], path: Path, title: str = "") -> None:
+def draw_curves(logs: Mapping[str, Sequence[Row]], path: Path, title: str = "") -> None:
     """Draw the losses, and the accuracies where there are any, of each of the titled `logs` over one another."""
     drawn = figure(7.0, 6.0, "train")
     above, below = drawn.subplots(2, sharex=True)

@@ -46,7 +46,7 @@ class Source(Protocol):
 class Arrays:
     """Images (N, C, H, W) that are in memory, with labels (N,); mixed as the recipe says, and not augmented."""
 
-    names = None
+    names: Sequence[str] | None = None
 
     def __init__(
         self,
