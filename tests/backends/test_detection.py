@@ -29,6 +29,7 @@ def images(*shape):
     return make_input(shape).astype("float64")
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 @pytest.mark.parametrize("family", WITH_MASKS)
 def test_both_backends_find_the_same_masks(family):
@@ -40,6 +41,7 @@ def test_both_backends_find_the_same_masks(family):
         assert np.array_equal(ours["masks"], theirs["masks"])
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_both_backends_find_the_same_in_photos():
     random = np.random.default_rng(0)

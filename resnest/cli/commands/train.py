@@ -40,9 +40,7 @@ from resnest.cli.yaml import yaml_lines
     "--freeze-stages", type=click.IntRange(0, 5), help="Hold the stem (1), the stem and stage 1 (2), ... as they are."
 )
 @click.option("--freeze-norm", is_flag=True, help="Hold every batch norm as it is.")
-@click.option(
-    "--processes", type=THREADS, default=1, help="Of this machine, that share each batch; torchrun's do too."
-)
+@click.option("--processes", type=THREADS, default=1, help="Of this machine, that share each batch; torchrun's do too.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and how fast; write nothing.")
 def command(
     name: str,

@@ -66,6 +66,7 @@ def test_a_signal_saves_and_ends_it_and_it_goes_on_where_it_was(train, tmp_path,
     assert train("--resume").exit_code == 0  # there is nothing left to do
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_a_longer_training_is_gone_on_with_in_the_other_backend(train, tmp_path, backend):
     assert train(backend={"torch": "gluon", "gluon": "torch"}[backend.name]).exit_code == 0

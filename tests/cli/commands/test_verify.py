@@ -42,6 +42,7 @@ def test_accuracy_is_told_with_what_was_not_counted(folder):
     assert "could not be read and are in no accuracy: 1" in result.stdout
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_every_backend_is_compared_and_json_has_all_of_it(folder):
     result = verified(folder, "--compare", "--json", "--protocol", "authors-gluon")

@@ -31,6 +31,7 @@ def bytes_of(stream):
     return [tuple(np.asarray(array).tobytes() for array in batch) for batch in stream]
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_any_loader_with_any_workers_from_any_start_gives_the_same_bytes(folder):
     alone = bytes_of(photos(folder, "torch").batches(Batches(13, 4, 2, seed=3)))

@@ -92,6 +92,7 @@ def test_backends_see_the_same_pixels_and_every_disagreement_is_named(root):
     assert found.disagreements == dict.fromkeys(apart, (0, 1))
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_all_backends_agree_on_a_network(root):
     spec = tiny(num_classes=5)
