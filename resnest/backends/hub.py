@@ -15,6 +15,7 @@ import numpy as np
 from huggingface_hub import ModelCard, ModelHubMixin
 
 from resnest.specs import protocols
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.resnest import MEAN, STD, ResNeStSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.formats.files import open_file, write_file
@@ -26,28 +27,28 @@ WEIGHTS = "model.safetensors"
 DOWNLOAD = {"revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download"}
 """What the mixin hands over about the download; the last two below huggingface_hub 1.0 alone, said or not."""
 
-FIELDS = tuple(field.name for field in dataclasses.fields(ResNeStSpec))
-
 
 class HubMixin(ModelHubMixin):
     """`save_pretrained`, `from_pretrained` and `push_to_hub` for the networks of both backends.
 
     `from_pretrained` takes fields of the spec too: with other `num_classes` or `in_channels` than
-    the saved ones the weights are adapted.
+    the saved ones a classifier's weights are adapted.
     """
 
-    spec: ResNeStSpec
+    spec: Any
+    SPEC: type[Any] = ResNeStSpec
+    """The kind of spec that such a network is built from."""
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The network's weights."""
         raise NotImplementedError
 
-    def _live_spec(self) -> ResNeStSpec:
+    def _live_spec(self) -> Any:
         """The spec of the network as it is now; ValueError where none says it."""
         raise NotImplementedError
 
     @classmethod
-    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    def _build(cls, spec: Any, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         """A network with the weights `arrays`, which are its own from here on."""
         raise NotImplementedError
 
@@ -66,36 +67,46 @@ class HubMixin(ModelHubMixin):
     def _from_pretrained(cls, *, model_id: str, spec: Any = None, **arguments: Any) -> Any:
         said = {word: arguments.pop(word) for word in DOWNLOAD & arguments.keys()}
         download = {word: value for word, value in said.items() if value is not None}
-        changes = {field: arguments.pop(field) for field in FIELDS if field in arguments}
-        saved, folder = _read_spec(spec, model_id), Path(model_id)
+        changes = {field: arguments.pop(field) for field in _fields(cls.SPEC) if field in arguments}
+        saved, folder = _read_spec(cls.SPEC, spec, model_id), Path(model_id)
         if not folder.is_dir():  # config and weights of one commit, whatever is pushed in between
             config = Path(hub_file(model_id, CONFIG, **download))
             download["revision"] = config.parent.name
-            if not isinstance(spec, ResNeStSpec):
-                saved = _read_spec(json.loads(config.read_text()).get("spec"), model_id)
+            if not isinstance(spec, cls.SPEC):
+                saved = _read_spec(cls.SPEC, json.loads(config.read_text()).get("spec"), model_id)
         spec = dataclasses.replace(saved, **changes)
         path = folder / WEIGHTS if folder.is_dir() else hub_file(model_id, WEIGHTS, **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
-        return cls._build(spec, arguments, adapt(arrays, spec, changes))
+        arrays = adapt(arrays, spec, changes) if cls.SPEC is ResNeStSpec else arrays
+        return cls._build(spec, arguments, arrays)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         return ModelCard(model_card(self.spec))
 
 
-def _read_spec(saved: Any, model_id: str) -> ResNeStSpec:
-    if isinstance(saved, ResNeStSpec):
+def _fields(kind: Any) -> dict[str, bool]:
+    """Name of each field of a kind of spec -> whether it must be said."""
+    return {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
+
+
+def _read_spec(kind: Any, saved: Any, model_id: str) -> Any:
+    if isinstance(saved, kind):
         return saved
-    if not isinstance(saved, Mapping) or not {"name", "stage_depths"} <= saved.keys() <= set(FIELDS):
+    fields = _fields(kind)
+    needed = {field for field, must in fields.items() if must}
+    if not isinstance(saved, Mapping) or not needed <= saved.keys() <= fields.keys():
         raise ValueError(
-            f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained writes it; a weight file alone is opened"
-            " by create_model(NAME, weights=FILE)"
+            f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained of such a network writes it; a weight"
+            " file alone is opened by create_model(NAME, weights=FILE)"
         )
-    return ResNeStSpec(**saved)
+    return kind(**saved)
 
 
-def model_card(spec: ResNeStSpec) -> str:
+def model_card(spec: Any) -> str:
     """The text of `README.md` beside a saved network: what it is, what it costs, how to feed and open it."""
+    if isinstance(spec, DetectionSpec):
+        return _detectors_card(spec)
     cost = spec.cost(spec.image_size)
     mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
     task = "image-classification" if spec.num_classes else "image-feature-extraction"
@@ -135,5 +146,38 @@ RGB in [0, 1], from which {mean} is taken and which is divided by {std}.
 from resnest.torch import ResNeSt  # or resnest.gluon: the same file opens in both
 
 model = ResNeSt.from_pretrained("this repository or folder")
+```
+"""
+
+
+def _detectors_card(spec: DetectionSpec) -> str:
+    long, short = spec.scale
+    return f"""---
+library_name: resnest
+pipeline_tag: {"image-segmentation" if spec.has_masks else "object-detection"}
+tags:
+- resnest
+- split-attention
+- object-detection
+---
+
+# {spec.name}
+
+A detector ({spec.family}) on ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was
+saved by `resnest`.
+
+| | |
+|---|---|
+| backbone | {spec.backbone.name} |
+| classes | {spec.num_classes} |
+| parameters | {spec.cost(short, long).parameters:,} |
+
+## Use
+
+```python
+from resnest.torch import Detector  # or resnest.gluon: the same file opens in both
+
+model = Detector.from_pretrained("this repository or folder")
+found = model.predict(photos)  # of RGB, which it resizes to fit into {long}x{short} pixels and normalises
 ```
 """

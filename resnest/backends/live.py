@@ -15,7 +15,7 @@ from resnest.specs.resnest import ResNeStSpec
 WAY_OUT = "save the weights alone, with resnest.weights.save(get_weights(model), FILE)"
 
 
-def renormed(spec: ResNeStSpec, norms: Mapping[str, Mapping[str, float]]) -> ResNeStSpec:
+def renormed(spec: Any, norms: Mapping[str, Mapping[str, float]]) -> Any:
     """`spec` with the numbers of the batch norms, by name; ValueError where they are not the same in all of them."""
     changes: dict[str, Any] = {}
     owner: dict[str, str] = {}
@@ -27,7 +27,9 @@ def renormed(spec: ResNeStSpec, norms: Mapping[str, Mapping[str, float]]) -> Res
                     f" for all: {WAY_OUT}"
                 )
             owner.setdefault(field, norm)
-    return dataclasses.replace(spec, **changes)
+    if isinstance(spec, ResNeStSpec):
+        return dataclasses.replace(spec, **changes)
+    return dataclasses.replace(spec, backbone=dataclasses.replace(spec.backbone, **changes))
 
 
 def built_from_spec(network: Any, spec: ResNeStSpec) -> Any:

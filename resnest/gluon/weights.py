@@ -138,18 +138,18 @@ class SavedModel(HubMixin):
     """`save_pretrained`, `from_pretrained` (on the contexts `ctx`) and `push_to_hub`."""
 
     @classmethod
-    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> Any:
+    def from_spec(cls, spec: Any, **options: Any) -> Any:
         """A network of this kind for `spec`; to be said anew by a subclass that is built otherwise."""
         return cls(spec=spec, **options)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return get_weights(self)
 
-    def _live_spec(self) -> ResNeStSpec:
+    def _live_spec(self) -> Any:
         return renormed(live_spec(self), norms(self))
 
     @classmethod
-    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    def _build(cls, spec: Any, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         ctx = options.get("ctx")
         model: Any = cls.from_spec(spec, **{word: value for word, value in options.items() if word != "ctx"})
         load_weights(model, arrays, ctx=ctx, copy=False)

@@ -131,18 +131,18 @@ class SavedModel(HubMixin):
     """`save_pretrained`, `from_pretrained` (in eval mode, as all of the hub's models) and `push_to_hub`."""
 
     @classmethod
-    def from_spec(cls, spec: ResNeStSpec, **options: Any) -> Any:
+    def from_spec(cls, spec: Any, **options: Any) -> Any:
         """A network of this kind for `spec`; to be said anew by a subclass that is built otherwise."""
         return cls(spec=spec, **options)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return get_weights(self)
 
-    def _live_spec(self) -> ResNeStSpec:
+    def _live_spec(self) -> Any:
         return renormed(live_spec(self), norms(self))
 
     @classmethod
-    def _build(cls, spec: ResNeStSpec, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    def _build(cls, spec: Any, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         with torch.device("meta"):
             model: Any = cls.from_spec(spec, **options)
         load_weights(model, arrays, copy=False)

@@ -1,10 +1,13 @@
 """Detectors in every backend: the same boxes, scores and masks, and what a user may give them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnest import get_detection_spec
+from resnest.backends import registry
 from resnest.specs.detection.network import FAMILIES
 from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import relative
@@ -150,3 +153,22 @@ def test_gluons_detectors_hybridize_and_are_not_trained():
         assert relative(ours["boxes"], theirs["boxes"]) < 1e-12
     with pytest.raises(ValueError, match=r"tiny is a detector, and those are trained in PyTorch: resnest\.torch"):
         backend.train(model, x)
+
+
+@pytest.mark.gluon
+def test_what_one_backend_saved_opens_in_every_one(backend, tmp_path):
+    spec = tiny_detector("cascade_mask_rcnn")
+    model = backend.build(spec)
+    model.save_pretrained(tmp_path)
+    assert "A detector (cascade_mask_rcnn)" in (tmp_path / "README.md").read_text()
+    for other in map(Backend, registry.BACKENDS):
+        opened = other.module.Detector.from_pretrained(tmp_path, score_threshold=0.5)
+        assert opened.spec == dataclasses.replace(spec, score_threshold=0.5)
+        weights = other.module.get_weights(opened)
+        assert all(np.array_equal(weights[name], array) for name, array in draw_weights(spec).items())
+    with pytest.raises(
+        ValueError, match=r"has no config\.json with a spec in it, as save_pretrained of such a network"
+    ):
+        backend.module.ResNeSt.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="these weights tell 5 classes apart and tiny 7"):
+        backend.module.Detector.from_pretrained(tmp_path, num_classes=7)

@@ -98,6 +98,8 @@ class DetectionSpec:
     backbone: ResNeStSpec = BACKBONE
 
     def __post_init__(self) -> None:
+        if isinstance(self.backbone, Mapping):  # as a checkpoint's config.json has it
+            object.__setattr__(self, "backbone", ResNeStSpec(**self.backbone))
         if self.family not in FAMILIES:
             raise ValueError(
                 f"family={self.family!r} must be one of {', '.join(FAMILIES)}; {closest(self.family, FAMILIES)}"
@@ -122,7 +124,8 @@ class DetectionSpec:
             )
         # From a checkpoint's config.json or a command line a tuple may come as a list.
         object.__setattr__(self, "scale", tuple(self.scale))
-        object.__setattr__(self, "anchors", AnchorSpec(*self.anchors))
+        strides, ratios, anchor_scale = self.anchors
+        object.__setattr__(self, "anchors", AnchorSpec(tuple(strides), tuple(ratios), anchor_scale))
         object.__setattr__(self, "proposals", Proposals(*self.proposals))
         backbone = self.backbone
         if backbone.num_classes or backbone.deploy != self.deploy:  # replacing checks every block of the network anew

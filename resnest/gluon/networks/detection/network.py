@@ -17,7 +17,7 @@ from resnest.gluon.layers.basic import BatchNorm, NormLayer, norm_of, sequential
 from resnest.gluon.layers.regions import align, decode, joined, paste, suppress
 from resnest.gluon.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead
 from resnest.gluon.networks.resnest import ResNeStFeatures
-from resnest.gluon.weights import OnContexts, load_weights
+from resnest.gluon.weights import OnContexts, SavedModel, load_weights
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
 from resnest.specs.detection.network import DetectionSpec, get_detection_spec
 
@@ -93,13 +93,15 @@ class RoIHead(mx.gluon.Block):
         return np.split(mean, np.cumsum([len(image["labels"]) for image in found])[:-1])
 
 
-class Detector(OnContexts, mx.gluon.Block):
+class Detector(OnContexts, mx.gluon.Block, SavedModel):
     """A detector: normalised images (N, in_channels, H, W) -> of each what is found in it, as NumPy arrays.
 
     That is a dict of `boxes` (n, 4), x1 y1 x2 y2 in pixels, `scores` (n,), best first, `labels` (n,), from 0, and of
     a family with masks `masks` (n, H, W), true where the object is. `norm_layer` builds a norm from
     `in_channels`. It is not trained here: ValueError in training mode.
     """
+
+    SPEC = DetectionSpec
 
     def __init__(self, spec: DetectionSpec, *, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
         super().__init__(**kwargs)
@@ -180,7 +182,7 @@ class Detector(OnContexts, mx.gluon.Block):
 
     def rebuilt(self, spec: DetectionSpec) -> Detector:
         """A network of the same kind for another `spec`, freshly drawn and without norms of its own."""
-        return type(self)(spec)
+        return self.from_spec(spec)
 
 
 def checked_sizes(x: Any, sizes: Sequence[Sequence[int]] | None) -> np.ndarray:

@@ -21,7 +21,7 @@ from resnest.torch.layers.regions import align, decode, joined, operators, paste
 from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
 from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
 from resnest.torch.networks.resnest import ResNeStFeatures
-from resnest.torch.weights import load_weights
+from resnest.torch.weights import SavedModel, load_weights
 
 Detections = dict[str, Tensor]
 """What is found in an image: `boxes` (n, 4), `scores` (n,), `labels` (n,) from 0, and of some networks `masks`."""
@@ -86,7 +86,7 @@ class RoIHead(nn.Module):
         return list(torch.stack(seen).mean(dim=0).split([len(image["labels"]) for image in found]))
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, SavedModel):
     """A detector: normalised images (N, in_channels, H, W) -> of each what is found in it.
 
     That is a dict of `boxes` (n, 4), x1 y1 x2 y2 in pixels, `scores` (n,), best first, `labels` (n,), from 0, and of
@@ -94,6 +94,8 @@ class Detector(nn.Module):
     number of channels. In training mode it takes what is truly in the images, and gives losses. Raises ImportError
     without torchvision.
     """
+
+    SPEC = DetectionSpec
 
     def __init__(self, spec: DetectionSpec, *, norm_layer: NormLayer = BatchNorm):
         super().__init__()
@@ -221,7 +223,7 @@ class Detector(nn.Module):
 
     def rebuilt(self, spec: DetectionSpec) -> Detector:
         """A network of the same kind for another `spec`, freshly drawn and without norms of its own."""
-        return type(self)(spec)
+        return self.from_spec(spec)
 
 
 def checked_sizes(x: Tensor, sizes: Sequence[Sequence[int]] | None) -> Tensor:
