@@ -22,6 +22,7 @@ from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
 from resnest.jobs.train.config import Config
 from resnest.jobs.train.log import Log, Row
 from resnest.jobs.train.source import Source
+from resnest.jobs.verify.accuracy import accuracy, guesses
 
 logger = logging.getLogger(__name__)
 
@@ -238,10 +239,10 @@ def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, floa
     sums = np.zeros(4)
     for images, labels in source.evaluated([own[start : start + size] for start in range(0, len(own), size)]):
         logits, labels = trainer.logits(images, averaged=True).astype(np.float64), np.asarray(labels)
-        ranks = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(1)
+        judged = accuracy(guesses(logits), labels)
         shifted = logits - logits.max(1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
-        sums += [(ranks < 1).sum(), (ranks < 5).sum(), losses.sum(), len(labels)]
+        sums += [judged.first, judged.five, losses.sum(), len(labels)]
     top1, top5, loss, images = trainer.total(sums)
     return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "eval_loss": loss / images}
 
