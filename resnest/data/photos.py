@@ -29,14 +29,17 @@ def load_image(path: str | os.PathLike | None, how: How) -> np.ndarray:
     stored, so the EXIF orientation counts nothing here. Raises FileNotFoundError, and ValueError for a file
     that is no photo.
     """
-    if path is None:
-        with as_file(files("resnest") / "data" / "assets" / "chelsea.jpg") as sample:
-            return load_image(sample, how)
-    image = open_photo(path, upright=False)
+    image = sample_photo() if path is None else open_photo(path, upright=False)
     try:
         return prepare(image, how)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def sample_photo() -> Image.Image:
+    """The photo that comes with this package, in RGB."""
+    with as_file(files("resnest") / "data" / "assets" / "chelsea.jpg") as sample:
+        return open_photo(sample, upright=False)
 
 
 def open_photo(path: str | os.PathLike, *, upright: bool = True) -> Image.Image:

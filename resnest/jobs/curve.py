@@ -1,7 +1,7 @@
 """The same batches through training in every backend: how far do losses and weights drift apart, step by step?
 
 No two frameworks draw the same random numbers, so dropout and DropBlock are off; whatever else is
-drawn (crops, colours, mixed pairs) is drawn before, once.
+drawn (policies, crops, colours, mixed pairs) is drawn before, once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from resnest.backends import registry, training
 from resnest.backends.training import Batch, Setup, Trainer, smoothed
-from resnest.jobs.parity import Difference, Progress, difference
+from resnest.data.augment import Augment
+from resnest.data.batches import mixed
+from resnest.data.draws import generator
+from resnest.jobs.parity import Difference, Progress, difference, with_channels
 from resnest.jobs.pictures import figure
+from resnest.specs.recipe import Recipe
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.update import UpdateRule, norms_and_biases, trained
 
@@ -105,24 +110,22 @@ def rule(spec: ResNeStSpec) -> UpdateRule:
     return UpdateRule(nesterov=True, undecayed=norms_and_biases(spec))
 
 
-def draw_batches(image: np.ndarray, classes: int, steps: int, images: int = 8, seed: int = 0) -> Iterator[Batch]:
-    """A batch for each of the `steps`, made of one image (1, C, H, W), in its dtype.
+def draw_batches(
+    photo: Image.Image, recipe: Recipe, spec: ResNeStSpec, steps: int, dtype: str, images: int = 8, seed: int = 0
+) -> Iterator[Batch]:
+    """A batch for each of the `steps`, of one photo: augmented, labelled at random, smoothed and mixed by `recipe`.
 
-    Every picture is the image shifted and mirrored, its channels changed places and signs, so that inside split
-    attention no batch norm sees values that are nearly equal (see `parity.training_batch`). Neighbours are mixed.
+    Each picture has its channels in another order and with another sign as well, because pictures of one photo are
+    so much alike that inside split attention batch norms would divide by next to nothing (see `parity.training_batch`).
     """
+    augment = Augment(recipe.augmentation, recipe.size)
     for step in range(steps):
-        random = np.random.default_rng((seed, step))
-        pictures = np.concatenate([_varied(image, random) for _ in range(images)])
-        labels = smoothed(random.integers(0, classes, images), classes, 0.1, image.dtype)
-        share = random.beta(0.2, 0.2)
-        yield tuple(share * array + (1 - share) * array[::-1] for array in (pictures, labels))  # type: ignore[misc]
-
-
-def _varied(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    shifted = np.roll(image, random.integers(0, image.shape[2:]), (2, 3))
-    turned = shifted[:, random.permutation(image.shape[1]), :, :: random.choice([1, -1])]
-    return turned * random.choice([-1, 1]) * random.uniform(0.7, 1.3)
+        random = generator(seed, "order", step)
+        pictures = [augment(photo, generator(seed, "sample", step, number)) for number in range(images)]
+        turned = np.stack([picture[random.permutation(3)] * random.choice([-1, 1]) for picture in pictures])
+        labels = random.integers(0, spec.num_classes, images)
+        targets = smoothed(labels, spec.num_classes, recipe.label_smoothing, dtype)
+        yield mixed(with_channels(turned, spec.in_channels).astype(dtype), targets, recipe.mixup, seed, step)
 
 
 def growth(points: Sequence[Point]) -> dict[str, float]:

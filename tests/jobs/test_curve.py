@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from resnest.backends import registry, training
+from resnest.data.photos import sample_photo
 from resnest.jobs import curve
+from resnest.specs.recipe import get_recipe
 from resnest.weights.seeded import draw_weights
 from tests.support import cli
-from tests.support.arrays import photo_like
 from tests.support.specs import tiny
 
 pytestmark = [pytest.mark.torch, pytest.mark.gluon]
@@ -17,8 +18,15 @@ pytestmark = [pytest.mark.torch, pytest.mark.gluon]
 SPEC = tiny(stage_depths=(1, 1, 1, 1), radix=4, cardinality=2)
 
 
+RECIPE = get_recipe("resnest50").with_changes(size=33)
+
+
+def batches_of(steps, dtype="float64"):
+    return list(curve.draw_batches(sample_photo(), RECIPE, SPEC, steps, dtype, images=4))
+
+
 def points(steps=20, **options):
-    batches = curve.draw_batches(photo_like(1, 3, 33, 33), SPEC.num_classes, steps, images=4)
+    batches = batches_of(steps, options.get("dtype", "float64"))
     return curve.compare_curves(SPEC, draw_weights(SPEC), batches, curve.warmed_up(steps), curve.rule(SPEC), **options)
 
 
@@ -59,12 +67,14 @@ def test_one_backend_alone_is_compared_with_nothing():
         points(2, backends=["torch"])
 
 
-def test_batches_are_drawn_from_the_step_alone():
-    image = photo_like(1, 3, 33, 33)
-    one, other = (list(curve.draw_batches(image, 5, 3, images=4)) for _ in range(2))
+def test_batches_are_drawn_from_the_step_alone_and_are_those_of_the_recipe():
+    one, other = batches_of(3), batches_of(3)
     assert all((a == b).all() for pair in zip(one, other) for a, b in zip(*pair))
     assert (one[0][0] != one[1][0]).any()
+    assert one[0][0].dtype == one[0][1].dtype == np.float64
     assert np.allclose(one[0][1].sum(1), 1)
+    shares = np.array([targets.max(1) for _, targets in one])
+    assert (shares < 0.92 - 1e-9).any()  # 0.9 and a fifth of 0.1 where nothing is mixed
 
 
 def test_the_rate_warms_up_and_falls():
@@ -105,6 +115,7 @@ def test_the_command_ends_with_1_where_a_bound_is_broken(command, monkeypatch):
     [
         (["--plot", "a.svg"], "say --steps 20 too"),
         (["--steps", "3", "--deploy"], "a network in deploy form has no training"),
+        (["--steps", "3", "--protocol", "timm"], "--steps augments it"),
     ],
     ids=str,
 )

@@ -76,6 +76,8 @@ def command(
     """
     if steps is not None and (deploy or train):
         raise ValueError("--steps trains, and a network in deploy form has no training: leave --deploy and --train")
+    if steps is not None and protocol is not None:
+        raise ValueError("--protocol prepares a photo to be evaluated, and --steps augments it: leave --protocol")
     if steps is None and plot_path is not None:
         raise ValueError("--plot draws the curves of a training: say --steps 20 too")
     weights = weight_file(name, weights, pretrained)
@@ -85,7 +87,6 @@ def command(
             weights,
             which,
             image,
-            protocol,
             dtype or "float64",
             size or 64,
             output_stride,
@@ -136,7 +137,6 @@ def _curves(
     weights: Path | None,
     which: str | None,
     image: Path | None,
-    protocol: str | None,
     dtype: str,
     size: int,
     output_stride: int | None,
@@ -144,19 +144,20 @@ def _curves(
     plot_path: Path | None,
     as_json: bool,
 ) -> None:
-    from resnest.data.photos import load_image
+    from resnest.data.photos import open_photo, sample_photo
     from resnest.jobs import curve, parity
-    from resnest.weights.published.pretrained import protocol_of
+    from resnest.specs.recipe import get_recipe
 
     spec: Any = get_spec(name)
     spec = spec if output_stride is None else spec.at_stride(output_stride)
     spec.check_size(size, size)
     if plot_path is not None:
         figure(1, 1)  # or what it takes is said before the work
-    photo = load_image(image, preparation(protocol or protocol_of(weights), size, spec.name)).astype(dtype)
+    photo = sample_photo() if image is None else open_photo(image, upright=False)
+    recipe = get_recipe(name, size=size)
     with errors.status(f"{spec.name}: weights") as status:
         spec, tensors = parity.open_network(spec, weights, which=which)
-        batches = curve.draw_batches(parity.with_channels(photo, spec.in_channels), spec.num_classes, steps)
+        batches = curve.draw_batches(photo, recipe, spec, steps, dtype)
         rates = curve.warmed_up(steps)
         points = curve.compare_curves(spec, tensors, batches, rates, curve.rule(spec), dtype, status.update)
     factors = curve.growth(points)

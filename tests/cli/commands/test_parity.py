@@ -22,7 +22,6 @@ def test_a_photo_that_is_none_is_one_sentence(tmp_path):
         (["--weights", "mine.pth"], "authors-torch"),
         (["--weights", "resnest50-bcfefe1d.params"], "authors-gluon"),
         (["--weights", "resnest50-bcfefe1d.params", "--protocol", "timm"], "timm"),
-        (["--steps", 2, "--protocol", "timm"], "timm"),
     ],
 )
 def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monkeypatch, tmp_path):
@@ -34,8 +33,7 @@ def test_a_photo_is_prepared_as_the_weights_were_evaluated(words, protocol, monk
         raise ValueError(str(how))  # which ends the command here
 
     monkeypatch.setattr("resnest.data.photos.load_image", load_image)
-    size = 64 if "--steps" in words else 224
-    assert str(preparation(protocol, size, "resnest50")) in refused(run("parity", "resnest50", *words))
+    assert str(preparation(protocol, 224, "resnest50")) in refused(run("parity", "resnest50", *words))
 
 
 @pytest.mark.torch
