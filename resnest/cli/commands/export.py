@@ -34,7 +34,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 @click.option(
     "--int8",
     type=Input("folder of photos", file=False, folder=True),
-    help="A folder of photos: write ONNX as INT8, calibrated on them.",
+    help="A folder of photos: write ONNX as INT8, calibrated on them. What is checked is what it was made from.",
 )
 def command(
     name: str,
@@ -53,7 +53,7 @@ def command(
     """
     from resnest.data.photos import find_photos
     from resnest.jobs.export import files
-    from resnest.jobs.export.int8 import check, quantize
+    from resnest.jobs.export.int8 import check, export_int8
     from resnest.jobs.parity import open_network
     from resnest.weights.published.pretrained import protocol_of
 
@@ -62,31 +62,31 @@ def command(
     spec: Any = get_spec(name)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
-    path = Path(f"{spec.name}{files.suffix(format)}") if output is None else output
-    target = path.with_name(f"{path.stem}-int8.onnx")
+    end = files.suffix(format) if int8 is None else "-int8.onnx"
+    path = Path(f"{spec.name}{end}") if output is None else output
     outputs = dict(zip(("the network", "the tensors beside it"), files.written(path, format)))
     inputs = {} if weights is None else {"the weights": weights}
-    photos = []
+    photos = [] if int8 is None else find_photos(int8)
     if int8 is not None:
-        photos = find_photos(int8)
         check(photos)
-        outputs["the INT8 network"] = target
     check_outputs(outputs, inputs)
     weights = weight_file(name, weights, pretrained)
     folded = True if deploy is None and format == "onnx" else deploy
     spec, tensors = open_network(spec, weights, folded, which=which)
-    with errors.status(f"writing and checking {path.name}"):
-        rows = files.export(spec, tensors, path, format)
     form = "deploy form" if spec.deploy else "training form"
     origin = "seeded weights" if weights is None else f"weights of {weights.name}"
-    click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB")
-    console.print(difference_table(rows))
-    if int8 is not None:
+    note = ""
+    if int8 is None:
+        with errors.status(f"writing and checking {path.name}"):
+            rows = files.export(spec, tensors, path, format)
+    else:
         how = preparation(protocol_of(weights), spec.image_size, spec.name)
-        with errors.status(f"calibrating {target.name}"):
-            error = quantize(path, target, photos, how)
-        click.echo(
-            f"{target}: INT8, {target.stat().st_size / 1e6:.1f} MB; over {error.photos} photos"
-            f" logits are {error.relative:.1e} off and {error.same_class:.0%} keep their class"
+        with errors.status(f"writing, checking and calibrating {path.name}"):
+            rows, error = export_int8(spec, tensors, path, photos, how)
+        note = (
+            f"; INT8: over {error.photos} photos logits are {error.relative:.1e} off and"
+            f" {error.same_class:.0%} keep their class"
         )
+    click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB{note}")
+    console.print(difference_table(rows))
     exit_status(rows)

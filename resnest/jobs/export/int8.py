@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from resnest.data.photos import PHOTOS, How, load_image
+from resnest.jobs.export.files import export
 from resnest.jobs.export.onnx_graph import import_onnxruntime, read
+from resnest.jobs.parity import Difference
+from resnest.specs.resnest import ResNeStSpec
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,21 @@ def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequenc
         weight_type=QuantType.QInt8,
     )
     return measure(path, target, photos, how)
+
+
+def export_int8(
+    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, photos: Sequence[Path], how: How
+) -> tuple[list[Difference], Int8Error]:
+    """Write the network `spec` with canonical `weights` to `path` as INT8 ONNX, as `quantize` does.
+
+    Gives how far the float32 file that it is made from is from the model, and INT8 from that.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        exact, rounded = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+        rows = export(spec, weights, exact, "onnx")
+        error = quantize(exact, rounded, photos, how)
+        os.replace(rounded, path)
+    return rows, error
 
 
 def measure(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], how: How) -> Int8Error:
