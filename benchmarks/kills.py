@@ -28,7 +28,7 @@ from resnest.weights.seeded import first_weights
 
 SPEC = ResNeStSpec("small", (1, 1, 1, 1), stem_width=8, bottleneck_width=4, num_classes=3)
 RECIPE = Recipe(
-    epochs=10, batch=4, size=33, eval_size=33, lr=0.05, lr_batch=None, nesterov=True, mixup=0.2, label_smoothing=0.1,
+    epochs=40, batch=4, size=33, eval_size=33, lr=0.05, lr_batch=None, nesterov=True, mixup=0.2, label_smoothing=0.1,
     final_drop=0.2, ema_decay=0.9, dropblock=DropBlockRecipe(0.1),
 )  # fmt: skip  # one field a line reads no better
 
@@ -75,7 +75,7 @@ def check(folder: Path, backend: str, kills: int) -> None:
     reached = []
     while killed < kills:
         child = train(folder / "killed", backend)
-        time.sleep(drawn.uniform(0, 4 * taken / kills))
+        time.sleep(drawn.uniform(0, 2 * taken / kills))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -90,7 +90,7 @@ def check(folder: Path, backend: str, kills: int) -> None:
     apart = [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
     logs = [(folder / name / "log.csv").read_bytes() for name in ("killed", "whole")]
     print(
-        f"{backend}: {killed} kills, {in_saves} of them in a save, after steps {' '.join(map(str, reached))} of 50;"
+        f"{backend}: {killed} kills, {in_saves} of them in a save, after steps {' '.join(map(str, reached))} of 200;"
         f" {len(apart)} of {len(ours)} arrays differ; the logs are {'the same' if len(set(logs)) == 1 else 'not'}",
         flush=True,
     )
