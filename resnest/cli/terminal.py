@@ -90,12 +90,13 @@ class Ending(click.Command):
             sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal has no letters for
         try:
             status = super().main(args, prog_name, complete_var, standalone_mode=False, **how)
+            sys.stdout.flush()  # or what could not be written would be lost without a word
         except click.ClickException as error:
             status = error.exit_code
             _show(error)
         except click.Abort:
             status = INTERRUPTED
-        except BrokenPipeError:
+        except (BrokenPipeError, SystemExit):  # the second is Click's, where its help meets a closed pipe
             status = CUT_OFF
         except OSError as error:  # of help that cannot be written
             status = BadInput.exit_code

@@ -80,6 +80,31 @@ def test_a_command_that_is_none_is_answered_with_the_closest():
     assert "no command 'pariti'; did you mean parity" in done.stderr
 
 
+WRITES = """
+import sys, click
+from resnest.cli.terminal import Command
+
+@click.command(cls=Command)
+def command():
+    sys.stdout.write("a row")
+
+command()
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["-c", WRITES], *(["-m", "resnest", *words] for words in (["list"], ["recipe", "resnest50"], ["--help"]))]
+)
+def test_a_pipe_that_nobody_reads_ends_it_with_141_and_a_full_disk_with_2(words):
+    reader, pipe = os.pipe()
+    os.close(reader)
+    disk = os.open("/dev/full", os.O_WRONLY)
+    for place, status, said in [(pipe, 141, b""), (disk, 2, b"Error: [Errno 28] No space left on device\n")]:
+        done = subprocess.run([sys.executable, *words], stdout=place, stderr=subprocess.PIPE, check=False)
+        os.close(place)
+        assert (done.returncode, done.stderr) == (status, said)
+
+
 def resnest(*words, shell="{}", **changes):
     """The command in a process of its own; `shell` says where its output goes."""
     command = " ".join([sys.executable, "-m", "resnest", *words])
@@ -154,8 +179,12 @@ def test_ctrl_c_ends_it_with_130_and_nothing_half_written(tmp_path):
     )
     try:
         pipe = opened_by(process, photo)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)
+        while process.poll() is None:  # Python loses an interrupt that comes while it opens a file
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        said = process.communicate()
         os.close(pipe)
     finally:
         process.kill()
