@@ -79,7 +79,7 @@ def test_a_label_may_stand_in_an_array_of_one(mx, tmp_path):
         ),
         (0.5, b"", r"its label \[0.5\] is no class's number"),
         (1, b"no photo", r"record 0 of .*a.rec is no photo that can be read: it has no format that is known"),
-        (1, jpeg(0)[:500], r"record 0 of .*a.rec is no photo that can be read: [^<]*truncated"),
+        (1, jpeg(0)[:500], r"record 0 of .*a.rec is no photo that can be read: .*runcated"),
     ],
 )
 def test_what_is_no_image_of_a_class_is_named(mx, tmp_path, label, content, sentence):
