@@ -47,6 +47,8 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:  # or the workers do not agree on what there is to run
+        assert " at 0x" not in item.nodeid, f"{item.nodeid} has another name in each process: give it an id"
     asked = set(asked_for(config))
     dropped = [item for item in items if not needs.of_test(item) <= asked or (on_each_backend(item) and not asked)]
     config.hook.pytest_deselected(items=dropped)

@@ -124,7 +124,7 @@ def cut_off(data):
         ([], unknown_class, "clas1 is a class that was not trained on; did you mean class"),
         ([], cut_off, "0.png is no photo that can be read"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_bad_input_is_one_sentence(train, data, words, breakage, sentence):
     if breakage is not None:
