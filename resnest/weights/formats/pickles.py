@@ -22,8 +22,6 @@ LONGEST_NAME = 200
 COST = 100
 """Bytes that Python takes for what one instruction may make, beside the instruction's own argument."""
 
-_MOST_MEMOS = 1 << 32
-
 
 _LONG = (list, tuple, dict, str, bytes, bytearray)
 
@@ -142,8 +140,6 @@ class Reader:
             into.update(_with_names(zip(values[::2], values[1::2])))
 
     def _remember(self, place: int) -> None:
-        if not 0 <= place < _MOST_MEMOS:
-            raise ValueError(f"its pickle is broken: it remembers something at {hex(place)}")
         self.memo[place] = self.stack[-1]
 
     def _recall(self, place: int) -> None:

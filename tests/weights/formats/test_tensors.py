@@ -191,5 +191,8 @@ def test_an_index_that_is_broken_or_leads_elsewhere_is_refused(tmp_path):
         path.write_bytes(content.encode("utf8", "surrogatepass"))
         with pytest.raises(ValueError, match=r"index\.json: it is no"):
             weights.load(path)
+    path.write_bytes(b"[" + b"[]," * 1_000_000)  # would take 100 MB and more
+    with pytest.raises(ValueError, match=r"it has 3000001 bytes, more than any network's index needs"):
+        weights.load(path)
     with pytest.raises(ValueError, match="has no suffix of a weight file"):
         weights.save(DRAWN, path)

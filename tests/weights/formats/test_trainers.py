@@ -216,6 +216,12 @@ def test_settings_of_an_average_are_not_taken_for_it(trained, tmp_path):
     assert same(weights.load(tmp_path / "b.pth", which="model"), model)
 
 
+def test_of_tensors_that_cannot_be_read_the_kind_is_named(tmp_path):
+    save({"state_dict": {"conv1.0.weight": torch.ones(2, 2).to_sparse()}, "epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"whose conv1\.0\.weight is a torch\._utils\._rebuild_sparse_tensor"):
+        weights.load(tmp_path / "a.pth")
+
+
 def test_lightnings_checkpoint(trained, tmp_path, caplog, strangers):
     model, average, _ = trained
     path = tmp_path / "last.ckpt"
