@@ -175,6 +175,17 @@ def test_broken_ones_are_refused_or_read_in_a_sentence(content):
     assert peak < 1 << 20
 
 
+def test_a_text_that_a_file_only_claims_takes_no_memory(tmp_path):
+    """A file on disk takes the memory first, where one in memory does not."""
+    (tmp_path / "a").write_bytes(b"\x80\x04\x8e" + struct.pack("<Q", 64 << 20) + b"abc")
+    tracemalloc.start()
+    with open(tmp_path / "a", "rb") as file, pytest.raises(ValueError, match="it claims a text of 67108864 bytes"):
+        Reader(file, {}, lambda name: False, lambda saved: saved, lambda more: None).read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_deep_nesting_ends_in_no_recursion():
     content = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + STOP
     found = read(content)
