@@ -155,6 +155,7 @@ def test_gluons_detectors_hybridize_and_are_not_trained():
         backend.train(model, x)
 
 
+@pytest.mark.torch
 @pytest.mark.gluon
 def test_what_one_backend_saved_opens_in_every_one(backend, tmp_path):
     spec = tiny_detector("cascade_mask_rcnn")

@@ -166,6 +166,7 @@ def test_json_has_no_word_that_json_does_not_know(capsys):
     assert json.loads(printed, parse_constant=pytest.fail) == {"a": [None, 1.5, [None, True]], "b": "nan"}
 
 
+@pytest.mark.torch
 def test_ctrl_c_ends_it_with_130_and_nothing_half_written(tmp_path):
     """In the middle of the work: the photo is a pipe that nothing is written into."""
     photo = tmp_path / "a.png"

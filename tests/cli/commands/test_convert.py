@@ -78,6 +78,7 @@ def test_bad_input_is_one_sentence_and_status_2(arguments, sentence, tmp_path, m
     assert sentence in refused(run("convert", *arguments))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_weights_are_rounded_and_the_logits_verified(tmp_path, dtype):
     drawn = draw_weights(tiny())

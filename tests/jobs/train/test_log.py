@@ -51,6 +51,7 @@ def test_a_row_that_was_cut_off_is_none(folder):
         assert read_log(path) == ROWS[:4]
 
 
+@pytest.mark.torch
 def test_tensorboard_gets_every_number(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
