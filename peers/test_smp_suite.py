@@ -54,8 +54,12 @@ def without_published_weights(monkeypatch):
     monkeypatch.setattr(smp, "create_model", create)
 
 
-for _kind in MODELS:
-    for _name, _tests in vars(theirs(f"tests.models.test_{_kind}")).items():
-        if _name.startswith("Test"):
-            _changes = {"test_encoder_name": "resnest14", "default_batch_size": 2, "__module__": __name__}
-            globals()[f"Test_{_kind}_{_name}"] = type(_name, (_tests,), _changes)
+def model_tests():
+    for kind in MODELS:
+        for name, tests in vars(theirs(f"tests.models.test_{kind}")).items():
+            if name.startswith("Test"):
+                changes = {"test_encoder_name": "resnest14", "default_batch_size": 2, "__module__": __name__}
+                yield f"Test_{kind}_{name}", type(name, (tests,), changes)
+
+
+globals().update(model_tests())

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -227,10 +228,20 @@ def report(job: Job, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name and its widest instruction set, as far as the system tells them."""
     try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        text = Path("/proc/cpuinfo").read_text()
     except FileNotFoundError:
-        names = []
-    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
+        text = ""
+    lines = [[part.strip() for part in line.partition(":")[::2]] for line in text.splitlines()]
+    names = [value for key, value in lines if key == "model name"]
+    flags = next((value.split() for key, value in lines if key == "flags"), [])
+    name = f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
+    return ", ".join([name, *instructions(flags)])
+
+
+def instructions(flags: Sequence[str]) -> list[str]:
+    """What a processor with these `flags` computes float32 with, and its own operations for INT8 and bfloat16."""
+    widest = [name for flag, name in {"avx512f": "AVX-512", "avx2": "AVX2"}.items() if flag in flags][:1]
+    narrow = {"avx512_vnni": "VNNI", "avx512_bf16": "BF16", "amx_tile": "AMX"}
+    return widest + [name for flag, name in narrow.items() if flag in flags]
