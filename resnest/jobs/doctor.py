@@ -10,12 +10,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 
 import resnest
 from resnest.backends import registry
+from resnest.jobs.bench.run import machine
 from resnest.specs.resnest import get_spec
 from resnest.weights.published.pretrained import home, offline
 from resnest.weights.seeded import draw_weights
@@ -24,9 +24,6 @@ WORKS, MISSING, BROKEN = "works", "missing", "broken"
 
 SIDE = 64
 """Pixels of the image that each backend is shown."""
-
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
-"""What Linux calls the instruction sets that make networks fast."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +51,7 @@ def examine(progress: Callable[[str], None] = lambda what: None) -> Iterator[Fin
 
 def _machine() -> Iterator[Finding]:
     yield Finding("Python", WORKS, f"{platform.python_version()}, resnest {resnest.__version__}")
-    found = [name for name in INSTRUCTIONS if name in _flags()]
-    yield Finding("processor", WORKS, ", ".join([f"{platform.machine()}, {os.cpu_count()} cores", *found]))
-
-
-def _flags() -> set[str]:
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
-    return set()
+    yield Finding("processor", WORKS, machine())
 
 
 def _backends() -> Iterator[Finding]:
