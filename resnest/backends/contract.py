@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnest.specs import protocols
+from resnest.specs.blocks import GLOBAL_POOLS
 from resnest.specs.resnest import MEAN, STD, ResNeStSpec, check_out_indices
 
 
@@ -151,6 +152,11 @@ def take_indices(indices: int | Sequence[int] | None, last_stage: int) -> list[i
     if max(wanted) > last_stage:
         raise ValueError(f"indices={indices!r} asks for stage {max(wanted)} of a network that ends with {last_stage}")
     return wanted
+
+
+def next_pool(spec: ResNeStSpec, num_classes: int) -> str:
+    """The global pooling that a network keeps when it gets `num_classes`, as a classifier needs one."""
+    return spec.global_pool or (GLOBAL_POOLS[0] if num_classes else "")
 
 
 def check_format(output_fmt: str) -> None:

@@ -148,7 +148,9 @@ def test_reset_classifier_changes_the_pooling_too(backend):
     model.reset_classifier(0, "")
     assert relative(backend.predict(model, IMAGES), features) < 1e-14
     with pytest.raises(ValueError, match="give num_classes=0 too"):
-        model.reset_classifier(3)
+        model.reset_classifier(3, "")
+    model.reset_classifier(3)
+    assert (model.global_pool, backend.predict(model, IMAGES).shape) == ("avg", (2, 3))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from resnest.backends.contract import Contract, check_format, features, take_indices
+from resnest.backends.contract import Contract, check_format, features, next_pool, take_indices
 from resnest.gluon._mxnet import mx
 from resnest.gluon.deploy import deploy
 from resnest.gluon.layers.basic import (
@@ -246,9 +246,10 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead.
 
         `global_pool` is another pooling, one of the spec's `GLOBAL_POOLS`; "" and no classes give the
-        last feature map. Raises ValueError where they make no network.
+        last feature map. A network without a pooling gets the usual one with its new classes. Raises ValueError
+        where they make no network.
         """
-        pool = self.spec.global_pool if global_pool is None else global_pool
+        pool = next_pool(self.spec, num_classes) if global_pool is None else global_pool
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(iter(self.conv1.collect_params().values()))
         with self.name_scope():

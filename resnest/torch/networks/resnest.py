@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnest.backends.contract import Contract, check_format, features, take_indices
+from resnest.backends.contract import Contract, check_format, features, next_pool, take_indices
 from resnest.specs.blocks import STEM_POOL, BlockSpec
 from resnest.specs.recipe import DropBlockRecipe
 from resnest.specs.resnest import ResNeStSpec, check_out_indices
@@ -232,9 +232,10 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         """Put a fresh classifier for `num_classes` in place; 0 gives the pooled features (N, C) instead.
 
         `global_pool` is another pooling, one of the spec's `GLOBAL_POOLS`; "" and no classes give the
-        last feature map. Raises ValueError where they make no network.
+        last feature map. A network without a pooling gets the usual one with its new classes. Raises ValueError
+        where they make no network.
         """
-        pool = self.spec.global_pool if global_pool is None else global_pool
+        pool = next_pool(self.spec, num_classes) if global_pool is None else global_pool
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(self.parameters())
         self.avgpool, self.flatten = pooling(pool), flatten(pool)
