@@ -96,8 +96,10 @@ class Ending(click.Command):
             _show(error)
         except click.Abort:
             status = INTERRUPTED
-        except (BrokenPipeError, SystemExit):  # the second is Click's, where its help meets a closed pipe
+        except BrokenPipeError:
             status = CUT_OFF
+        except SystemExit as ended:  # 1 is Click's, where its help meets a closed pipe; MXNet's servers end with None
+            status = CUT_OFF if ended.code == 1 else ended.code or 0
         except OSError as error:  # of help that cannot be written
             status = BadInput.exit_code
             _show(sentence(error))

@@ -11,7 +11,8 @@ from resnest.jobs.train.log import read_log
 from tests.support.cli import run
 from tests.support.images import photo_folder
 
-WORDS = "recipe=finetune epochs=1 warmup_epochs=0 lr_batch=8 batch=8 size=33 workers=0 dtype=float64 weight_decay=0.01"
+RECIPE = "recipe=finetune epochs=1 lr=1e-3 warmup_epochs=0 lr_batch=8 batch=8 weight_decay=0.01"
+WORDS = f"{RECIPE} size=33 workers=0 dtype=float64"
 SMALL = "stage_depths=[1,1,1,1] stem_width=8 bottleneck_width=8"
 
 

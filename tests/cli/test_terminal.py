@@ -69,6 +69,17 @@ def test_a_warning_is_printed_once_a_run(monkeypatch):
         assert run("list").stderr == "file 1 is odd\nfile 2 is odd\n"
 
 
+@pytest.mark.parametrize(("code", "status"), [(None, 0), (0, 0), (3, 3)])
+def test_what_ends_by_itself_keeps_its_status(code, status):
+    @click.command(cls=Command)
+    def command():
+        sys.exit(code)
+
+    with pytest.raises(SystemExit) as ended:
+        command.main([])
+    assert ended.value.code == status
+
+
 def test_a_closed_pipe_is_no_error_of_the_user(monkeypatch):
     done = ending(monkeypatch, BrokenPipeError(32, "Broken pipe"))
     assert (done.exit_code, done.stderr) == (141, "")
