@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnest.cli.paths import Input
-from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Key, Word
+from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
 from resnest.specs import ResNeStSpec, find
 from resnest.specs.protocols import PROTOCOLS
 
@@ -64,18 +64,25 @@ def backend_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--backend", type=Word([*registry.BACKENDS]), default=first, show_default=True)(command)
 
 
+def _network_options(names: NetworkName, weights: str) -> list[Callable[..., Any]]:
+    """The options that say which network of a task, with which weights, where."""
+    return [
+        click.option(
+            "--model", type=names, help="A published network's name; without it what the weights are recognised as."
+        ),
+        click.option("--weights", type=Input("weight file"), required=True, help=weights),
+        which_option,
+        backend_option,
+        device_option,
+    ]
+
+
 def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which segmentation network sees a photo, and how: `open_labeller` takes them."""
     from resnest.jobs.predict.segmentation import MODES, SCALES, Inference  # here, as above
 
     options: list[Callable[..., Any]] = [
-        click.option(
-            "--model", type=SEGMENTER, help="A published network's name; without it what the weights are recognised as."
-        ),
-        click.option("--weights", type=Input("weight file"), required=True, help="A segmentation checkpoint."),
-        which_option,
-        backend_option,
-        device_option,
+        *_network_options(SEGMENTER, "A segmentation checkpoint."),
         click.option("--size", type=SIDE, help="Short side in pixels to resize to first; without it as the photo is."),
         click.option("--mode", type=Word(MODES), default="whole", show_default=True),
         click.option("--window", type=SIDE, default=Inference.window, show_default=True, help="Side, in slide mode."),
@@ -90,15 +97,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which detector sees a photo: `open_finder` takes them."""
-    options: list[Callable[..., Any]] = [
-        click.option(
-            "--model", type=DETECTOR, help="A published network's name; without it what the weights are recognised as."
-        ),
-        click.option("--weights", type=Input("weight file"), required=True, help="A detector's checkpoint."),
-        which_option,
-        backend_option,
-        device_option,
-    ]
+    options = _network_options(DETECTOR, "A detector's checkpoint.")
     for option in reversed(options):
         command = option(command)
     return command

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+Spec = TypeVar("Spec")
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -23,3 +27,15 @@ def unexpected(function: str, word: str, known: Iterable[str], elsewhere: Mappin
     if elsewhere and word in elsewhere:
         return f"{function} takes no argument {word!r}: here it is {elsewhere[word]}"
     return f"{function} takes no argument {word!r}; {closest(word, known)}"
+
+
+def with_changes(spec: Spec, name: str, changes: Mapping[str, Any]) -> Spec:
+    """`spec`, which was asked for as `name`, with the fields in `changes` replaced.
+
+    Raises TypeError, with the closest right word, for a field that it does not have.
+    """
+    fields = [field.name for field in dataclasses.fields(spec)]  # type: ignore[arg-type]  # specs are dataclasses
+    for change in changes:
+        if change not in fields:
+            raise TypeError(unexpected(f"the spec of {name}", change, fields))
+    return dataclasses.replace(spec, **changes)  # type: ignore[type-var]

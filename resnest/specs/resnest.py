@@ -17,7 +17,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from resnest.specs.arguments import closest, unexpected
+from resnest.specs.arguments import closest, with_changes
 from resnest.specs.blocks import (
     ACTIVATIONS,
     GLOBAL_POOLS,
@@ -348,11 +348,7 @@ def get_spec(name: str, **changes: Any) -> ResNeStSpec:
     spec = VARIANTS.get(ALIASES.get(name, name))
     if spec is None:
         raise ValueError(f"there is no model called {name!r}; {closest(name, [*VARIANTS, *ALIASES])}")
-    fields = [field.name for field in dataclasses.fields(ResNeStSpec)]
-    for change in changes:
-        if change not in fields:
-            raise TypeError(unexpected(f"the spec of {name}", change, fields))
-    return dataclasses.replace(spec, **changes)
+    return with_changes(spec, name, changes)
 
 
 def check_out_indices(out_indices: int | Sequence[int]) -> list[int]:

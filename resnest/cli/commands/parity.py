@@ -82,19 +82,8 @@ def command(
         raise ValueError("--plot draws the curves of a training: say --steps 20 too")
     weights = weight_file(name, weights, pretrained)
     if steps is not None:
-        _curves(
-            name,
-            weights,
-            which,
-            image,
-            dtype or "float64",
-            size or 64,
-            output_stride,
-            steps,
-            plot_path,
-            as_json,
-        )
-        return
+        how = dtype or "float64", size or 64, output_stride, steps, plot_path, as_json
+        return _curves(name, weights, which, image, *how)
     dtype = dtype or "float32"
     from resnest.data.photos import load_image
     from resnest.jobs import parity
@@ -117,19 +106,27 @@ def command(
         pixels = parity.with_channels(photo, spec.in_channels)
         stages = parity.compare_stages(spec, tensors, pixels, progress)
         step = parity.compare_training(spec, tensors, parity.training_batch(pixels), progress) if train else []
+    report = {"model": spec.name, "deploy": spec.deploy, "size": size, "dtype": dtype}
     if as_json:
-        report = {"model": spec.name, "deploy": spec.deploy, "size": size, "dtype": dtype}
         differences = [dataclasses.asdict(row) | {"within": row.within} for row in [*stages, *step]]
         print_json(report | {"differences": differences})
     else:
-        form = ", deploy form," if spec.deploy else ""
-        first, *others = parity.titles()
-        console.print(f"[bold]{spec.name}[/]{form} at {size}x{size} in {dtype}: {first} against {', '.join(others)}")
-        console.print(difference_table(stages))
-        if train:
-            console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
-            console.print(difference_table(_worst(step)))
+        _print(report, stages, step)
     exit_status([*stages, *step])
+
+
+def _print(report: dict[str, Any], stages: list[Any], step: list[Any]) -> None:
+    """Tables of the stages and, where one was taken, of the training step."""
+    from resnest.jobs.parity import titles
+
+    form = ", deploy form," if report["deploy"] else ""
+    size, (first, *others) = report["size"], titles()
+    at = f"{form} at {size}x{size} in {report['dtype']}"
+    console.print(f"[bold]{report['model']}[/]{at}: {first} against {', '.join(others)}")
+    console.print(difference_table(stages))
+    if step:
+        console.print("\none training step: the loss, and of each part of the network the tensor furthest apart")
+        console.print(difference_table(_worst(step)))
 
 
 def _curves(

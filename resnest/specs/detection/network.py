@@ -6,13 +6,12 @@ published checkpoints of, their configs and the code that reads them. Canonical 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from resnest.specs.arguments import closest, unexpected
+from resnest.specs.arguments import closest, with_changes
 from resnest.specs.blocks import Layer, check_positive
 from resnest.specs.cost import Cost, LayerCost, Size, convolution_costs, trained_parameters
 from resnest.specs.detection.anchors import (
@@ -381,8 +380,4 @@ def get_detection_spec(name: str, **changes: Any) -> DetectionSpec:
     spec = DETECTION_VARIANTS.get(name)
     if spec is None:
         raise ValueError(f"there is no detector called {name!r}; {closest(name, DETECTION_VARIANTS)}")
-    fields = [field.name for field in dataclasses.fields(DetectionSpec)]
-    for change in changes:
-        if change not in fields:
-            raise TypeError(unexpected(f"the spec of {name}", change, fields))
-    return replace(spec, **changes)
+    return with_changes(spec, name, changes)

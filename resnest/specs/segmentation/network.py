@@ -7,13 +7,12 @@ checkpoints of. Canonical tensor names are mmsegmentation's.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from resnest.specs.arguments import closest, unexpected
+from resnest.specs.arguments import closest, with_changes
 from resnest.specs.blocks import Layer, check_positive, tensor_shapes
 from resnest.specs.cost import Cost, adaptive_pool_cost, convolution_costs, trained_parameters
 from resnest.specs.resnest import ResNeStSpec, get_spec
@@ -246,8 +245,4 @@ def get_segmentation_spec(name: str, **changes: Any) -> SegmentationSpec:
     spec = SEGMENTATION_VARIANTS.get(name)
     if spec is None:
         raise ValueError(f"there is no segmentation model called {name!r}; {closest(name, SEGMENTATION_VARIANTS)}")
-    fields = [field.name for field in dataclasses.fields(SegmentationSpec)]
-    for change in changes:
-        if change not in fields:
-            raise TypeError(unexpected(f"the spec of {name}", change, fields))
-    return replace(spec, **changes)
+    return with_changes(spec, name, changes)
