@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard, ModelHubMixin
 from resnest.specs import protocols
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.resnest import MEAN, STD, ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.formats.files import open_file, write_file
 from resnest.weights.published.hub import hub_file
@@ -107,6 +108,8 @@ def model_card(spec: Any) -> str:
     """The text of `README.md` beside a saved network: what it is, what it costs, how to feed and open it."""
     if isinstance(spec, DetectionSpec):
         return _detectors_card(spec)
+    if isinstance(spec, SegmentationSpec):
+        return _segmenters_card(spec)
     cost = spec.cost(spec.image_size)
     mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
     task = "image-classification" if spec.num_classes else "image-feature-extraction"
@@ -179,5 +182,39 @@ from resnest.torch import Detector  # or resnest.gluon: the same file opens in b
 
 model = Detector.from_pretrained("this repository or folder")
 found = model.predict(photos)  # of RGB, which it resizes to fit into {long}x{short} pixels and normalises
+```
+"""
+
+
+def _segmenters_card(spec: SegmentationSpec) -> str:
+    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
+    return f"""---
+library_name: resnest
+pipeline_tag: image-segmentation
+tags:
+- resnest
+- split-attention
+- image-segmentation
+---
+
+# {spec.name}
+
+A segmentation network on ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was saved
+by `resnest`.
+
+| | |
+|---|---|
+| backbone, output stride | {spec.backbone.name}, {spec.output_stride} |
+| head | {spec.head} |
+| classes | {spec.num_classes} |
+| parameters | {spec.cost(spec.image_size).parameters:,} |
+
+## Use
+
+```python
+from resnest.torch import Segmenter  # or resnest.gluon: the same file opens in both
+
+model = Segmenter.from_pretrained("this repository or folder")
+logits = model.predict(x)  # of RGB in [0, 1], from which {mean} is taken and which is divided by {std}
 ```
 """

@@ -8,6 +8,7 @@ import pytest
 
 from resnest import get_segmentation_spec, get_spec
 from resnest import weights as weight_files
+from resnest.backends import registry
 from resnest.specs.segmentation.network import HEADS
 from resnest.weights.seeded import draw_weights, make_input, make_weight
 from tests.support.arrays import relative
@@ -169,3 +170,38 @@ def test_predicting_in_the_midst_of_training_is_no_training(backend):
     after = backend.module.get_weights(model)
     assert all(np.array_equal(after[name], array) for name, array in before.items())
     assert len(backend.train(model, backend.numpy(x))) == 2  # and training goes on
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_deployed_segmenter_predicts_what_the_model_does(backend, head, tmp_path):
+    model = backend.build(tiny_segmenter(head), dtype="float64")
+    deployed = model.deploy()
+    assert deployed.spec == model.spec.in_form(deploy=True)
+    folded = backend.module.get_weights(deployed)
+    assert {name: array.shape for name, array in folded.items()} == deployed.spec.tensors()
+    assert not [name for name in folded if ".bn" in name or "running" in name]
+    assert weight_files.recognise({name: array.shape for name, array in folded.items()}).deploy
+    x = make_input((2, 3, 65, 49)).astype("float64")
+    assert relative(backend.predict(deployed, x), backend.predict(model, x)) < 1e-12
+    assert relative(*(backend.numpy(one.predict(backend.array(x))) for one in (deployed, model))) < 1e-12
+
+
+def test_a_folded_published_segmenter_is_recognised_as_itself():
+    spec = get_segmentation_spec("deeplabv3_resnest101_voc", deploy=True)
+    assert weight_files.recognise(spec.tensors()) == spec
+
+
+@pytest.mark.torch
+@pytest.mark.gluon
+@pytest.mark.parametrize("deploy", [False, True])
+def test_what_one_backend_saved_opens_in_every_one(backend, deploy, tmp_path):
+    spec = tiny_segmenter("aspp_sep", deploy=deploy)
+    model = backend.build(spec, draw_weights(tiny_segmenter("aspp_sep")))
+    model.save_pretrained(tmp_path)
+    assert "A segmentation network on ResNeSt" in (tmp_path / "README.md").read_text()
+    saved = backend.module.get_weights(model)
+    for other in map(Backend, registry.BACKENDS):
+        opened = other.module.Segmenter.from_pretrained(tmp_path, dropout=0.5)
+        assert opened.spec == dataclasses.replace(spec, dropout=0.5)
+        weights = other.module.get_weights(opened)
+        assert all(np.array_equal(weights[name], array) for name, array in saved.items())

@@ -20,16 +20,17 @@ class ConvInParts(nn.Conv2D):
         size = -(-in_channels // parts)
         self.bounds = [(begin, min(begin + size, in_channels)) for begin in range(0, in_channels, size)]
 
-    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
+    def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         sums = [
             F.Convolution(
                 F.slice_axis(x, axis=1, begin=begin, end=end),
                 F.slice_axis(weight, axis=1, begin=begin, end=end),
-                **self._kwargs,
+                **{**self._kwargs, "no_bias": True},
             )
             for begin, end in self.bounds
         ]
-        return F.add_n(*sums)
+        out = F.add_n(*sums)
+        return out if bias is None else F.broadcast_add(out, F.reshape(bias, (1, -1, 1, 1)))
 
 
 class ConvUnit(mx.gluon.HybridBlock):

@@ -11,10 +11,11 @@ import numpy as np
 
 from resnest.backends.choose import arrays_of
 from resnest.gluon._mxnet import mx
+from resnest.gluon.deploy import deploy
 from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, norm_of, sequential
 from resnest.gluon.layers.units import pooled_unit, resize_like, unit
 from resnest.gluon.networks.resnest import ResNeStFeatures
-from resnest.gluon.weights import OnContexts, load_weights
+from resnest.gluon.weights import OnContexts, SavedModel, load_weights
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 
@@ -105,12 +106,14 @@ class SeparableASPPHead(ASPPHead):
 HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}
 
 
-class Segmenter(OnContexts, mx.gluon.Block):
+class Segmenter(OnContexts, mx.gluon.Block, SavedModel):
     """A segmentation network: (N, in_channels, H, W) -> logits (N, num_classes, h, w) at its head's own resolution.
 
     In training mode it gives the auxiliary head's logits (N, num_classes, H / 8, W / 8) too.
     `norm_layer` builds a norm from `in_channels`.
     """
+
+    SPEC = SegmentationSpec
 
     def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm, **kwargs: Any):
         super().__init__(**kwargs)
@@ -137,6 +140,14 @@ class Segmenter(OnContexts, mx.gluon.Block):
         """Logits (N, num_classes, H, W) at the input's resolution, without training."""
         with mx.autograd.pause(train_mode=False):
             return resize_like(self(x), x)
+
+    def deploy(self) -> Segmenter:
+        """A new model that predicts the same without batch norms: see `resnest.gluon.deploy`."""
+        return deploy(self)
+
+    def rebuilt(self, spec: SegmentationSpec) -> Segmenter:
+        """A network of the same kind for another `spec`, freshly drawn and without norms of its own."""
+        return self.from_spec(spec)
 
 
 def create_segmenter(

@@ -21,21 +21,23 @@ class SeparableSpec:
     in_channels: int
     out_channels: int
     dilation: int = 1
+    bias: bool = False
 
     @property
     def depthwise(self) -> ConvSpec:
-        return ConvSpec(self.in_channels, self.in_channels, 3, dilation=self.dilation, groups=self.in_channels)
+        channels = self.in_channels
+        return ConvSpec(channels, channels, 3, dilation=self.dilation, groups=channels, bias=self.bias)
 
     @property
     def pointwise(self) -> ConvSpec:
-        return ConvSpec(self.in_channels, self.out_channels)
+        return ConvSpec(self.in_channels, self.out_channels, bias=self.bias)
 
 
 class Unit(NamedTuple):
     """A convolution, plain or separable, with a norm and a ReLU after each part of it.
 
-    `scale` is the side in pixels of the map that it sees: 0 where that is the head's input, -1
-    where it is the finer map that DeepLabV3+ decodes at.
+    In the deploy form the convolution has a bias, and no norm follows. `scale` is the side in pixels of the
+    map that it sees: 0 where that is the head's input, -1 where it is the finer map that DeepLabV3+ decodes at.
     """
 
     name: str
@@ -45,10 +47,14 @@ class Unit(NamedTuple):
     def layers(self, prefix: str) -> Iterator[Layer]:
         name = f"{prefix}.{self.name}"
         if isinstance(self.conv, ConvSpec):
-            yield Layer(f"{name}.conv", self.conv, f"{name}.bn")
+            yield _with_norm(name, self.conv)
         else:
-            yield Layer(f"{name}.depthwise_conv.conv", self.conv.depthwise, f"{name}.depthwise_conv.bn")
-            yield Layer(f"{name}.pointwise_conv.conv", self.conv.pointwise, f"{name}.pointwise_conv.bn")
+            yield _with_norm(f"{name}.depthwise_conv", self.conv.depthwise)
+            yield _with_norm(f"{name}.pointwise_conv", self.conv.pointwise)
+
+
+def _with_norm(name: str, conv: ConvSpec) -> Layer:
+    return Layer(f"{name}.conv", conv, None if conv.bias else f"{name}.bn")
 
 
 FINE = -1
@@ -63,13 +69,15 @@ training starts from even odds."""
 class HeadSpec:
     """What all heads have: from `in_channels` over `channels` to the logits of `num_classes`.
 
-    `dropout` is the share of `channels` that training drops before the classifier.
+    `dropout` is the share of `channels` that training drops before the classifier; `deploy` says that every batch
+    norm is folded into the convolution before it.
     """
 
     in_channels: int
     channels: int
     num_classes: int
     dropout: float
+    deploy: bool = False
 
     @property
     def classifier(self) -> ConvSpec:
@@ -100,11 +108,13 @@ class FCNSpec(HeadSpec):
     @property
     def convs(self) -> list[ConvSpec]:
         inputs = [self.in_channels] + [self.channels] * (self.num_convs - 1)
-        return [ConvSpec(channels, self.channels, 3) for channels in inputs]
+        return [ConvSpec(channels, self.channels, 3, bias=self.deploy) for channels in inputs]
 
     @property
     def join(self) -> ConvSpec | None:
-        return ConvSpec(self.in_channels + self.channels, self.channels, 3) if self.joins_input else None
+        if not self.joins_input:
+            return None
+        return ConvSpec(self.in_channels + self.channels, self.channels, 3, bias=self.deploy)
 
     def units(self) -> Iterator[Unit]:
         for index, conv in enumerate(self.convs):
@@ -121,11 +131,12 @@ class PSPSpec(HeadSpec):
 
     @property
     def pooled(self) -> ConvSpec:
-        return ConvSpec(self.in_channels, self.channels)
+        return ConvSpec(self.in_channels, self.channels, bias=self.deploy)
 
     @property
     def bottleneck(self) -> ConvSpec:
-        return ConvSpec(self.in_channels + len(self.pool_scales) * self.channels, self.channels, 3)
+        joined = self.in_channels + len(self.pool_scales) * self.channels
+        return ConvSpec(joined, self.channels, 3, bias=self.deploy)
 
     def units(self) -> Iterator[Unit]:
         for index, scale in enumerate(self.pool_scales):
@@ -145,18 +156,18 @@ class ASPPSpec(HeadSpec):
 
     @property
     def pooled(self) -> ConvSpec:
-        return ConvSpec(self.in_channels, self.channels)
+        return ConvSpec(self.in_channels, self.channels, bias=self.deploy)
 
     @property
     def branches(self) -> list[ConvSpec | SeparableSpec]:
         return [self.branch(dilation) if dilation > 1 else self.pooled for dilation in self.dilations]
 
     def branch(self, dilation: int) -> ConvSpec | SeparableSpec:
-        return ConvSpec(self.in_channels, self.channels, 3, dilation=dilation)
+        return ConvSpec(self.in_channels, self.channels, 3, dilation=dilation, bias=self.deploy)
 
     @property
     def bottleneck(self) -> ConvSpec:
-        return ConvSpec((len(self.dilations) + 1) * self.channels, self.channels, 3)
+        return ConvSpec((len(self.dilations) + 1) * self.channels, self.channels, 3, bias=self.deploy)
 
     def units(self) -> Iterator[Unit]:
         yield Unit("image_pool.1", self.pooled, 1)
@@ -177,16 +188,16 @@ class SeparableASPPSpec(ASPPSpec):
         return FINE
 
     def branch(self, dilation: int) -> SeparableSpec:
-        return SeparableSpec(self.in_channels, self.channels, dilation)
+        return SeparableSpec(self.in_channels, self.channels, dilation, bias=self.deploy)
 
     @property
     def fine(self) -> ConvSpec:
-        return ConvSpec(self.fine_in_channels, self.fine_channels)
+        return ConvSpec(self.fine_in_channels, self.fine_channels, bias=self.deploy)
 
     @property
     def decoder(self) -> list[SeparableSpec]:
         inputs = [self.channels + self.fine_channels, self.channels]
-        return [SeparableSpec(channels, self.channels) for channels in inputs]
+        return [SeparableSpec(channels, self.channels, bias=self.deploy) for channels in inputs]
 
     def units(self) -> Iterator[Unit]:
         yield from super().units()

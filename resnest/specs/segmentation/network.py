@@ -44,8 +44,8 @@ class SegmentationSpec:
     `head` is fcn, psp (PSPNet), aspp (DeepLabV3) or aspp_sep (DeepLabV3+); `auxiliary_channels`
     0 means a network without an auxiliary head; `dropout` is the heads'. `joins_input` (of an FCN) and
     `pooled_first` (of an ASPP) are True in mmsegmentation's networks and False in
-    sssegmentation's. `dataset` tells the classes' names and colours. Raises ValueError, naming
-    field and value, where the numbers make no network.
+    sssegmentation's. `deploy` says that every batch norm is folded into the convolution before it. `dataset`
+    tells the classes' names and colours. Raises ValueError, naming field and value, where the numbers make no network.
     """
 
     name: str
@@ -56,10 +56,13 @@ class SegmentationSpec:
     dropout: float = 0.1
     joins_input: bool = True
     pooled_first: bool = True
+    deploy: bool = False
     dataset: str = ""
     backbone: ResNeStSpec = BACKBONE
 
     def __post_init__(self) -> None:
+        if isinstance(self.backbone, Mapping):  # as a checkpoint's config.json has it
+            object.__setattr__(self, "backbone", ResNeStSpec(**self.backbone))
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r} must be one of {', '.join(HEADS)}")
         for field in ("num_classes", "channels"):
@@ -70,8 +73,9 @@ class SegmentationSpec:
             raise ValueError(f"dropout={self.dropout!r} must be at least 0 and below 1")
         if not (self.backbone.deep_stem and self.backbone.avg_down):
             raise ValueError("a segmentation network's backbone must have deep_stem and avg_down: no other has names")
-        if self.backbone.num_classes:  # replacing checks every block of the network anew
-            object.__setattr__(self, "backbone", replace(self.backbone, num_classes=0))
+        backbone = self.backbone
+        if backbone.num_classes or backbone.deploy != self.deploy:  # replacing checks every block of the network anew
+            object.__setattr__(self, "backbone", replace(backbone, num_classes=0, deploy=self.deploy))
 
     @property
     def in_channels(self) -> int:
@@ -86,10 +90,6 @@ class SegmentationSpec:
         return self.backbone.output_stride
 
     @property
-    def deploy(self) -> bool:
-        return False
-
-    @property
     def norm_eps(self) -> float:
         return self.backbone.norm_eps
 
@@ -101,7 +101,7 @@ class SegmentationSpec:
     def decode_head(self) -> HeadSpec:
         """The head on stage 4 (and, of DeepLabV3+, stage 1)."""
         _, fine, _, _, deep = self.backbone.feature_channels
-        common = deep, self.channels, self.num_classes, self.dropout
+        common = deep, self.channels, self.num_classes, self.dropout, self.deploy
         if self.head == "fcn":
             return FCNSpec(*common, joins_input=self.joins_input)
         if self.head == "psp":
@@ -116,7 +116,7 @@ class SegmentationSpec:
         if not self.auxiliary_channels:
             return None
         channels = self.backbone.feature_channels[3]
-        common = channels, self.auxiliary_channels, self.num_classes, self.dropout
+        common = channels, self.auxiliary_channels, self.num_classes, self.dropout, self.deploy
         return FCNSpec(*common, num_convs=1, joins_input=False)
 
     def check_size(self, height: int, width: int) -> None:
@@ -174,18 +174,13 @@ class SegmentationSpec:
         return replace(self, backbone=self.backbone.at_stride(output_stride))
 
     def in_form(self, deploy: bool) -> SegmentationSpec:
-        """The same network without folded batch norms; ValueError for one with them."""
-        if deploy:
-            raise ValueError(
-                f"the deploy form goes with a classifier, and {self.name} is a segmentation network,"
-                " which has no such form"
-            )
-        return self
+        """The same network with its batch norms folded, or not."""
+        return replace(self, deploy=deploy)
 
     def fitted(self, found: SegmentationSpec) -> SegmentationSpec:
-        """The same network for as many classes and input channels as `found`."""
+        """The same network for as many classes and input channels as `found`, and in its form."""
         backbone = replace(self.backbone, in_channels=found.in_channels)
-        return replace(self, num_classes=found.num_classes, backbone=backbone)
+        return replace(self, num_classes=found.num_classes, deploy=found.deploy, backbone=backbone)
 
     def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> SegmentationSpec:
         """The same network: nothing puts other heads on one that was built."""

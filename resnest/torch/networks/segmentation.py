@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from resnest.backends.choose import arrays_of
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
-from resnest.torch.weights import load_weights
+from resnest.torch.weights import SavedModel, load_weights
 
 
 class Head(nn.Module):
@@ -104,12 +105,14 @@ class SeparableASPPHead(ASPPHead):
 HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}
 
 
-class Segmenter(nn.Module):
+class Segmenter(nn.Module, SavedModel):
     """A segmentation network: (N, in_channels, H, W) -> logits (N, num_classes, h, w) at its head's own resolution.
 
     In training mode it gives the auxiliary head's logits (N, num_classes, H / 8, W / 8) too.
     `norm_layer` builds a norm from a number of channels.
     """
+
+    SPEC = SegmentationSpec
 
     def __init__(self, spec: SegmentationSpec, *, norm_layer: NormLayer = BatchNorm):
         super().__init__()
@@ -153,6 +156,14 @@ class Segmenter(nn.Module):
             finally:
                 for module, training in modes:
                     module.training = training
+
+    def deploy(self) -> Segmenter:
+        """A new model that predicts the same without batch norms: see `resnest.torch.deploy`."""
+        return deploy(self)
+
+    def rebuilt(self, spec: SegmentationSpec) -> Segmenter:
+        """A network of the same kind for another `spec`, freshly drawn and without norms of its own."""
+        return self.from_spec(spec)
 
 
 def create_segmenter(

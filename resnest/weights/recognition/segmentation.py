@@ -22,7 +22,7 @@ SPEC = SegmentationSpec
 CLASSIFIER = "decode_head.conv_seg.weight"
 
 # What tensors cannot show, such as the order in which an ASPP joins what it saw, and what is compared on its own.
-_NOT_IN_TENSORS = ("name", "dataset", "pooled_first", "dropout", "num_classes")
+_NOT_IN_TENSORS = ("name", "dataset", "pooled_first", "dropout", "num_classes", "deploy")
 
 
 def recognise(shapes: Shapes, dialect: Dialect | None = None) -> SegmentationSpec:
@@ -45,19 +45,20 @@ def recognise(shapes: Shapes, dialect: Dialect | None = None) -> SegmentationSpe
         auxiliary_channels=auxiliary[1] if auxiliary else 0,
         joins_input=head != "fcn" or "decode_head.conv_cat.conv.weight" in shapes,
         pooled_first=dialect is None or dialect.name != "sssegmentation",
+        deploy=backbone.is_folded(shapes),
         backbone=_backbone(shapes),
     )
     alike = [variant for variant in SEGMENTATION_VARIANTS.values() if _same_form(found, variant)]
     for variant in alike:
         if variant.num_classes == num_classes:
-            return variant
+            return variant.fitted(found)
     if dialect is None and alike:  # a published network for other classes
         return dataclasses.replace(found, pooled_first=alike[0].pooled_first)
     return found
 
 
 def _same_form(found: SegmentationSpec, variant: SegmentationSpec) -> bool:
-    """Whether the two have the same tensors, but for the number of classes."""
+    """Whether the two have the same tensors, but for the number of classes and folded norms."""
     same = {field: getattr(variant, field) for field in _NOT_IN_TENSORS}
     if found.head != "fcn":  # only an FCN has anything to join
         same["joins_input"] = variant.joins_input

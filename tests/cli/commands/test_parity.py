@@ -106,7 +106,6 @@ def test_parity_without_a_framework_says_what_to_install(missing):
     [
         (["resnest51"], "no model called 'resnest51'"),
         (["resnest50", "--size", "8"], "8x8 pixels is too small"),
-        (["fcn_resnest101_voc", "--deploy"], "the deploy form goes with a classifier"),
         (["resnest50", "--image", "nowhere.jpg"], "no photo nowhere.jpg"),
         (["resnest50", "--weights", "nowhere.npz"], "no weight file nowhere.npz"),
     ],
