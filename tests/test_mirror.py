@@ -74,6 +74,7 @@ OTHER_PARAMETERS = {
     "channels": "a graph that is traced knows no shapes",
     "std": "Gluon says a first value where a layer is built",
     "weight": "Gluon hands a layer its parameters",
+    "bias": "the same",
     "path": "PyTorch's compiled network can be kept as a file",
     "truths": "detectors are trained in PyTorch alone",
     "dynamic": "MXNet plans its graph anew for another shape",
