@@ -64,7 +64,7 @@ def main() -> None:
         last = open_training("resnest14", folder / "digits", folder / name, backend=name, words=words).run()
         assert last is not None
         taken = f"{time.perf_counter() - start:.0f} s, {time.process_time() - cpu:.0f} s of the processor"
-        print(f"{name}: top-1 {last.top1:.2f} % after {last.step} steps, {taken}", flush=True)
+        print(f"{name}: top-1 {last.judged['top1']:.2f} % after {last.step} steps, {taken}", flush=True)
         logs[registry.row(name).title] = read_log(folder / name / "log.csv")
     draw_curves(logs, folder / "digits.png", "scikit-learn's digits")
     for name in training.trainers():

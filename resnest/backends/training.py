@@ -15,14 +15,17 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from resnest.backends import registry
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.networks import Network
 from resnest.specs.update import UpdateRule
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 """Of the weights and the arithmetic; with the last two the weights are float32, and PyTorch casts as it sees fit."""
 
-Batch = tuple[Any, np.ndarray]
-"""Images (N, C, H, W) and targets (N, classes), each row adding up to 1. Images may be the framework's own arrays."""
+Batch = tuple[Any, Any]
+"""Images (N, C, H, W), maybe the framework's own arrays, and what a network of the task is to say of them.
+
+For a classifier that is targets (N, classes), each row adding up to 1.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,11 @@ class Trainer(Protocol):
     def value(self, loss: Any) -> float:
         """The loss as a number, its mean over the processes."""
 
-    def logits(self, images: Any, averaged: bool = False) -> np.ndarray:
-        """What the network, or with `averaged` its moving average, predicts outside of training: (N, classes)."""
+    def predict(self, images: Any, averaged: bool = False) -> Any:
+        """What the network, or with `averaged` its moving average, says outside of training.
+
+        A classifier gives logits (N, classes).
+        """
 
     def drop_blocks(self, prob: float) -> None:
         """Set the drop probability of every DropBlock, if there are any."""
@@ -91,12 +97,13 @@ class Trainer(Protocol):
 class Training(Protocol):
     """What is asked of the module `resnest.NAME.training.trainer`."""
 
+    def check_spec(self, spec: Network) -> None:
+        """Raise ValueError, naming it, for a network that this backend cannot train."""
+
     def check_setup(self, setup: Setup) -> None:
         """Raise ValueError, naming it, for what this backend cannot do."""
 
-    def open_trainer(
-        self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup
-    ) -> Trainer:
+    def open_trainer(self, spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
         """The network with these canonical weights, ready for its first step."""
 
 

@@ -12,16 +12,16 @@ docs/source/model_zoo/imagenet.rst).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import cos, isfinite, pi
 from typing import Any
 
-from resnest.specs.arguments import closest, unexpected
-from resnest.specs.resnest import BICUBIC_FROM, ResNeStSpec, get_spec
+from resnest.specs.arguments import closest
+from resnest.specs.resnest import BICUBIC_FROM, get_spec
 from resnest.specs.schedule import check_probability
-from resnest.specs.update import UpdateRule, norms_and_biases
+from resnest.specs.steps import Steps, at_least, one_of, true_or_false
+from resnest.specs.update import UpdateRule
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class Augmentation:
     lighting: float = 0.0
 
     def __post_init__(self) -> None:
-        _one_of(self, "auto", ("autoaugment", "randaugment", "none"))
-        _one_of(self, "crop", ("inception", "efficientnet", "centre"))
-        _one_of(self, "interpolation", ("bilinear", "bicubic"))
+        one_of(self, "auto", ("autoaugment", "randaugment", "none"))
+        one_of(self, "crop", ("inception", "efficientnet", "centre"))
+        one_of(self, "interpolation", ("bilinear", "bicubic"))
         for name in ("area", "ratio"):
             pair = tuple(getattr(self, name))
             if len(pair) != 2 or not all(map(isfinite, pair)) or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"{name}={pair!r} must be two numbers above 0, the smaller one first")
             object.__setattr__(self, name, pair)  # a tuple again, where a file gave a list
-        _at_least(self, 1, "operations", "tries", whole=True)
-        _at_least(self, 0, "level", whole=True)
-        _at_least(self, 0, "flip", "jitter", "lighting")
-        _bool(self, "antialias")
+        at_least(self, 1, "operations", "tries", whole=True)
+        at_least(self, 0, "level", whole=True)
+        at_least(self, 0, "flip", "jitter", "lighting")
+        true_or_false(self, "antialias")
         for name, most in (("flip", 1), ("jitter", 1), ("level", 30)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be at most {most}")
@@ -89,20 +89,17 @@ class DropBlockRecipe:
 
     def __post_init__(self) -> None:
         check_probability(self.prob)
-        _one_of(self, "place", ("inside", "after"))
-        _one_of(self, "mask", ("sample", "batch"))
-        _one_of(self, "ramp", ("epoch", "step", "none"))
+        one_of(self, "place", ("inside", "after"))
+        one_of(self, "mask", ("sample", "batch"))
+        one_of(self, "ramp", ("epoch", "step", "none"))
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A training recipe.
+class Recipe(Steps):
+    """A training recipe of a classifier.
 
-    `batch` is the images of one update, over all processes and accumulated parts; of an epoch the last,
-    smaller batch is left out where `drop_last`. `size` is the side of training images in pixels and
-    `eval_size` that of the evaluation's. `lr` is the learning rate for `lr_batch` images and grows in
-    proportion to the batch; without an `lr_batch` it is the learning rate itself. It rises over
-    `warmup_epochs` and falls along a cosine to 0. What a step does with it says `rule`.
+    `size` is the side of training images in pixels and `eval_size` that of the evaluation's. The learning rate rises
+    over `warmup_epochs` and falls along a cosine to 0. What a step does with it says `rule`.
     `mixup` is the alpha of its Beta distribution, 0 for none, none either in the last `mixup_off_epochs`;
     `label_smoothing` is spread over all classes; `final_drop` is the dropout before the classifier;
     `last_gamma` starts each block's last norm at 0; `ema_decay` 0 keeps no moving average of the weights.
@@ -131,13 +128,13 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "epochs", "batch", "size", "eval_size", whole=True)
-        _at_least(self, 0, "mixup_off_epochs", whole=True)
-        _at_least(self, 0, "lr", "warmup_epochs", "weight_decay", "mixup")
+        at_least(self, 1, "epochs", "batch", "size", "eval_size", whole=True)
+        at_least(self, 0, "mixup_off_epochs", whole=True)
+        at_least(self, 0, "lr", "warmup_epochs", "weight_decay", "mixup")
         if self.lr_batch is not None:
-            _at_least(self, 1, "lr_batch", whole=True)
-        _bool(self, "drop_last", "nesterov", "decay_norms_and_biases", "last_gamma")
-        _at_least(self, 0, "momentum", "label_smoothing", "final_drop", "ema_decay")
+            at_least(self, 1, "lr_batch", whole=True)
+        true_or_false(self, "drop_last", "nesterov", "decay_norms_and_biases", "last_gamma")
+        at_least(self, 0, "momentum", "label_smoothing", "final_drop", "ema_decay")
         for name in ("label_smoothing", "final_drop", "ema_decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be below 1")
@@ -146,25 +143,6 @@ class Recipe:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs!r} are more than epochs={self.epochs}: give fewer, or 0"
             )
-
-    @property
-    def peak_lr(self) -> float:
-        """The learning rate at the end of the warm-up, for this batch."""
-        return self.lr if self.lr_batch is None else self.lr * self.batch / self.lr_batch
-
-    def steps_per_epoch(self, images: int) -> int:
-        """Updates in an epoch of `images`; ValueError where they make no batch, or leave a last one of one image."""
-        if images < 1 or (self.drop_last and images < self.batch):
-            raise ValueError(f"batch={self.batch} is more than the {images} images there are: give a smaller one")
-        full, left = divmod(images, self.batch)
-        if self.drop_last or not left:
-            return full
-        if left == 1:
-            raise ValueError(
-                f"batch={self.batch} leaves a last batch of one of the {images} images, which batch norm cannot"
-                " learn from: give another batch, or drop_last=true"
-            )
-        return full + 1
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of update `step`, counted from 0 and over all epochs.
@@ -193,23 +171,6 @@ class Recipe:
     def mixup_alpha(self, epoch: int) -> float:
         """The alpha of mixup in `epoch`, counted from 0; 0 for none."""
         return self.mixup if epoch < self.epochs - self.mixup_off_epochs else 0.0
-
-    def rule(self, spec: ResNeStSpec, **changes: Any) -> UpdateRule:
-        """How the network's tensors are updated; `changes` are fields of `UpdateRule` that are no recipe's.
-
-        Norms and biases have no decay, the classifier's too, as in the authors' Gluon script. (Their PyTorch
-        script looks for 'bn' and 'bias' in the name, and so decays norms in the stem and in shortcuts; taken for an
-        oversight.)
-        """
-        undecayed = () if self.decay_norms_and_biases else norms_and_biases(spec)
-        return UpdateRule(self.momentum, self.nesterov, self.weight_decay, undecayed, **changes)
-
-    def with_changes(self, **changes: Any) -> Recipe:
-        """The same recipe with fields replaced; `dropblock` and `augmentation` take a mapping of their fields.
-
-        Raises TypeError for a field that there is not, with the closest ones, and ValueError for a bad value.
-        """
-        return _changed(self, "a recipe", changes)
 
 
 def gluon(name: str) -> Recipe:
@@ -326,32 +287,3 @@ def get_recipe(name: str, preset: str = "gluon", **changes: Any) -> Recipe:
     if preset not in PRESETS:
         raise ValueError(f"there is no recipe {preset!r}; {closest(preset, PRESETS)}")
     return PRESETS[preset](name).with_changes(**changes)
-
-
-def _changed(part: Any, title: str, changes: dict[str, Any]) -> Any:
-    known = {known.name: getattr(part, known.name) for known in dataclasses.fields(part)}
-    for word, value in changes.items():
-        if word not in known:
-            raise TypeError(unexpected(title, word, known))
-        if dataclasses.is_dataclass(known[word]) and not dataclasses.is_dataclass(value):
-            changes = changes | {word: _changed(known[word], f"{title}'s {word}", dict(value))}
-    return dataclasses.replace(part, **changes)
-
-
-def _one_of(part: Any, name: str, known: tuple[str, ...]) -> None:
-    if getattr(part, name) not in known:
-        raise ValueError(f"{name}={getattr(part, name)!r} must be one of {', '.join(known)}")
-
-
-def _at_least(part: Any, least: int, *names: str, whole: bool = False) -> None:
-    for name in names:
-        value = getattr(part, name)
-        kinds = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):
-            raise ValueError(f"{name}={value!r} must be a{' whole' if whole else ''} number, at least {least}")
-
-
-def _bool(part: Any, *names: str) -> None:
-    for name in names:
-        if not isinstance(getattr(part, name), bool):
-            raise ValueError(f"{name}={getattr(part, name)!r} must be True or False")

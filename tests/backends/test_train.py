@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import resnest
-from resnest.jobs.train import run as running
+from resnest.jobs.train import classification
 from resnest.jobs.train.config import Config, Run
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.run import Diverged, Training, key_of
@@ -81,7 +81,7 @@ def test_a_training_leaves_its_log_its_curve_its_best_weights_and_its_checkpoint
     assert rows[-1] == last
     assert [row.step for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row.epoch for row in rows] == [0, 0, 0, 1, 1, 1]
-    assert [row.top1 is not None for row in rows] == [False, False, True, False, False, True]
+    assert [bool(row.judged) for row in rows] == [False, False, True, False, False, True]
     assert [row.lr for row in rows] == [training.config.recipe.learning_rate(step, 3) for step in range(6)]
     assert (training.output / "curve.png").stat().st_size > 1000
     assert {6, 4} <= set(training.checkpoints.steps()) <= {3, 4, 6}
@@ -205,16 +205,16 @@ def test_a_recipe_s_dropblock_is_the_network_s(train, backend):
 def test_evaluation_sees_every_image_once(train, monkeypatch):
     training = train()
     trainer = training.open()
-    whole = running.evaluate(trainer, training.source, training.config)
+    whole = classification.evaluate(trainer, training.source, training.config)
     images, labels = training.source.held_out
-    logits = trainer.logits(images, averaged=True)
+    logits = trainer.predict(images, averaged=True)
     assert whole["top1"] == 100 * (logits.argmax(1) == labels).mean()
     assert whole["top5"] == 100
     sums = []
     monkeypatch.setattr(trainer, "total", lambda numbers: sums.append(numbers) or numbers)
-    monkeypatch.setattr(running, "processes", lambda: 2)
+    monkeypatch.setattr(classification, "processes", lambda: 2)
     for number in (0, 1):
-        monkeypatch.setattr(running, "process", lambda number=number: number)
-        running.evaluate(trainer, training.source, training.config)
+        monkeypatch.setattr(classification, "process", lambda number=number: number)
+        classification.evaluate(trainer, training.source, training.config)
     assert sum(sums)[3] == 5
     assert 100 * sum(sums)[0] / 5 == whole["top1"]

@@ -143,13 +143,13 @@ def test_the_average_starts_as_the_weights_and_follows_them(backend):
     images, _ = batch()
     for which, weights in ((True, averaged), (False, trainer.weights())):
         predicted = backend.probe.run_stages(SPEC, weights, images)[-1]
-        assert relative(trainer.logits(images, averaged=which), predicted) < 1e-12
+        assert relative(trainer.predict(images, averaged=which), predicted) < 1e-12
 
 
 def test_frozen_norms_keep_their_statistics(backend):
     frozen = frozen_norms(SPEC, 2)
     trainer = start(backend, UpdateRule(frozen=frozen_tensors(SPEC, 2)), frozen_norms=frozen)
-    trainer.logits(batch()[0])  # predicting in between changes nothing
+    trainer.predict(batch()[0])  # predicting in between changes nothing
     trainer.step([batch()], 0.1, 0)
     before, after = draw_weights(SPEC), trainer.weights()
     kept = {name for name in after if ".running_" in name and (after[name] == before[name]).all()}

@@ -95,7 +95,7 @@ def _say_the_end(training: Any, output: Path) -> None:
     if progress.step < training.steps:
         console.print(f"stopped and saved at step {progress.step} of {training.steps}: go on with --resume")
         return
-    best = "" if progress.best_step is None else f"; the best, at step {progress.best_step}: {progress.best_top1:.2f} %"
+    best = "" if progress.best_step is None else f"; the best, at step {progress.best_step}: {progress.best:.2f} %"
     console.print(f"{output} holds the weights and the curve of {training.steps} steps{best}", soft_wrap=True)
 
 
@@ -106,6 +106,8 @@ SECONDS_BETWEEN_LINES = 60
 @contextlib.contextmanager
 def _shown(training: Any, *, quiet: bool) -> Iterator[None]:
     """Inside, whatever the training tells is seen: a line for each evaluation, and a bar or a line every minute."""
+    from resnest.jobs.train.log import told as told_of
+
     live, told_at = errors.is_terminal, time.monotonic()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}")
     with Progress(
@@ -128,9 +130,9 @@ def _shown(training: Any, *, quiet: bool) -> Iterator[None]:
                 told_at = time.monotonic()
                 left = _hours((moment.steps - row.step) * training.config.recipe.batch / rate)
                 console.print(f"step {row.step} of {moment.steps}: {told}, {left} left")
-            if row.top1 is not None:
-                accuracies = f"top-1 {row.top1:.2f} %, top-5 {row.top5:.2f} %, loss {row.eval_loss:.4f}"
-                console.print(f"epoch {row.epoch + 1}, step {row.step}: {accuracies}, in training {row.loss:.4f}")
+            if row.judged:
+                judged = f"{told_of(row.judged)}, in training {row.loss:.4f}"
+                console.print(f"epoch {row.epoch + 1}, step {row.step}: {judged}")
 
         training.listener = show
         yield

@@ -13,11 +13,11 @@ from resnest.gluon.device import device_of
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.training.average import Average
-from resnest.gluon.training.loss import cross_entropy
 from resnest.gluon.training.processes import Processes
+from resnest.gluon.training.tasks import TASKS
 from resnest.gluon.training.update import Update
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.networks import Network
 from resnest.specs.update import UpdateRule
 
 if TYPE_CHECKING:  # mypy holds this module against what is asked of it
@@ -29,9 +29,11 @@ if TYPE_CHECKING:  # mypy holds this module against what is asked of it
 class Trainer:
     """See `resnest.backends.training.Trainer`."""
 
-    def __init__(self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup):
+    def __init__(self, spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup):
+        check_spec(spec)
         check_setup(setup)
         self.spec = spec
+        self.task = TASKS[type(spec)]
         self.setup = setup
         self.device = device_of(setup.device)
         self.dtype = setup.dtype
@@ -52,7 +54,7 @@ class Trainer:
         losses = []
         for images, targets in batches:
             with mx.autograd.record():
-                loss = cross_entropy(self.model(self._place(images)), self._place(targets)) / len(batches)
+                loss = self.task.loss(self.model, images, targets, self._place) / len(batches)
             loss.backward()
             losses.append(loss.detach())
         self.processes.average(gradients)
@@ -65,8 +67,8 @@ class Trainer:
     def value(self, loss: Any) -> float:
         return float(self.total(loss.asnumpy().reshape(1))[0] / self.processes.number)
 
-    def logits(self, images: Any, averaged: bool = False) -> np.ndarray:
-        return self._network(averaged)(self._place(images)).asnumpy()
+    def predict(self, images: Any, averaged: bool = False) -> Any:
+        return self.task.predict(self._network(averaged), images, self._place)
 
     def drop_blocks(self, prob: float) -> None:
         blocks: list[DropBlock] = []
@@ -134,6 +136,12 @@ def _freeze(block: Any, norms: set[str]) -> None:
         block._kwargs["use_global_stats"] = True
 
 
+def check_spec(spec: Network) -> None:
+    """Raise ValueError, naming it, for a network that MXNet cannot train here."""
+    if type(spec) not in TASKS:
+        raise ValueError(f"{spec.name} is trained in PyTorch alone: leave --backend out, or give --backend torch")
+
+
 def check_setup(setup: Setup) -> None:
     """Raise ValueError, naming it, for what MXNet cannot do."""
     way_out = "leave it out, or train with --backend torch"
@@ -147,6 +155,6 @@ def check_setup(setup: Setup) -> None:
         raise ValueError(f"sync_norms is not for MXNet, whose norms share nothing between processes: {way_out}")
 
 
-def open_trainer(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
+def open_trainer(spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
     """The network with these canonical weights, ready for its first step."""
     return Trainer(spec, weights, rule, setup)

@@ -1,6 +1,6 @@
 """What a training is told: a file of YAML and words like `epochs=20 radix=4`, read into typed values.
 
-The keys are the fields of the recipe (`resnest.specs.recipe.Recipe`), those of the network's spec, and those of `Run`.
+The keys are the fields of the recipe (`resnest.specs.recipes`), those of the network's spec, and those of `Run`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from resnest.backends.training import Setup
-from resnest.jobs.processes import own_device
-from resnest.specs.arguments import closest
-from resnest.specs.recipe import Augmentation, DropBlockRecipe, Recipe, get_recipe
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.jobs.processes import own_device, processes
+from resnest.specs.arguments import closest, with_changes
+from resnest.specs.networks import find
+from resnest.specs.recipes import RECIPES, find_recipe, presets_of
 from resnest.specs.update import UpdateRule, frozen_norms, frozen_tensors, layer_rates
 
 MOST_WORKERS = 1024
@@ -32,8 +32,9 @@ class Run:
     "cpu", "cuda" or "cuda:1"; in several processes each takes the GPU of its number. `accumulate` cuts a batch into
     that many parts, one after the other. `clip` is the largest norm of all gradients, 0 for none; `layer_decay`
     multiplies the learning rate from block to block downwards. `freeze_stages` holds the stem (1), the stem and
-    stage 1 (2), ... as they are, `freeze_norm` every batch norm. `save_every` steps there is a checkpoint, and at the
-    end of every epoch; `evaluate_every` epochs, and after the last, there is an evaluation.
+    stage 1 (2), ... as they are, `freeze_norm` every batch norm; what a detector's own `frozen_stages` say is held
+    anyway. `sync_bn` None is the recipe's, where there are several processes on GPUs. `save_every` steps there is a
+    checkpoint, and at the end of every epoch; `evaluate_every` epochs, and after the last, there is an evaluation.
     """
 
     recipe: str = "gluon"
@@ -48,7 +49,7 @@ class Run:
     layer_decay: float = 1.0
     freeze_stages: int = 0
     freeze_norm: bool = False
-    sync_bn: bool = False
+    sync_bn: bool | None = None
     save_every: int = 0
     evaluate_every: int = 1
     tensorboard: bool = False
@@ -65,22 +66,29 @@ class Run:
 class Config:
     """A training: the network, its recipe, and the rest."""
 
-    spec: ResNeStSpec
-    recipe: Recipe
+    spec: Any
+    recipe: Any
     run: Run
+
+    @property
+    def frozen_stages(self) -> int:
+        """As in `Run.freeze_stages`, those that the network itself holds too: it does not count the stem."""
+        own = getattr(self.spec, "frozen_stages", 0)
+        return max(self.run.freeze_stages, own + 1 if own else 0)
 
     def rule(self) -> UpdateRule:
         run = self.run
         return self.recipe.rule(
             self.spec,
             rates=layer_rates(self.spec, run.layer_decay) if run.layer_decay != 1 else {},
-            frozen=frozen_tensors(self.spec, run.freeze_stages, run.freeze_norm),
+            frozen=frozen_tensors(self.spec, self.frozen_stages, run.freeze_norm),
             clip=run.clip or None,
         )
 
-    def setup(self, dropout: Mapping[str, Any]) -> Setup:
-        """How a backend is to train; `dropout` are the options that its network is built with."""
+    def setup(self, options: Mapping[str, Any]) -> Setup:
+        """How a backend is to train; its network is built with `options`."""
         run = self.run
+        shared = self.recipe.sync_norms and processes() > 1 and run.device.startswith("cuda")
         return Setup(
             device=own_device(run.device),
             dtype=run.dtype,
@@ -88,9 +96,9 @@ class Config:
             compiled=run.compile,
             accumulate=run.accumulate,
             average=self.recipe.ema_decay or None,
-            frozen_norms=frozen_norms(self.spec, run.freeze_stages, run.freeze_norm),
-            sync_norms=run.sync_bn,
-            dropout=dropout,
+            frozen_norms=frozen_norms(self.spec, self.frozen_stages, run.freeze_norm),
+            sync_norms=shared if run.sync_bn is None else run.sync_bn,
+            dropout=options,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -100,10 +108,19 @@ class Config:
 
 def from_facts(facts: Mapping[str, Any]) -> Config:
     """The configuration that a checkpoint was written under."""
-    recipe = dict(facts["recipe"])
-    recipe["dropblock"] = DropBlockRecipe(**recipe["dropblock"])
-    recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-    return Config(ResNeStSpec(**facts["spec"]), Recipe(**recipe), Run(**facts["run"]))
+    published = find(facts["spec"]["name"])
+    return Config(
+        type(published)(**facts["spec"]),
+        _of_facts(RECIPES[type(published)], facts["recipe"]),
+        Run(**facts["run"]),
+    )
+
+
+def _of_facts(kind: Any, facts: Mapping[str, Any]) -> Any:
+    """A dataclass of this `kind`, and those in its fields, out of what JSON holds of it."""
+    hints = typing.get_type_hints(kind)
+    nested = {name for name in facts if dataclasses.is_dataclass(hints[name])}
+    return kind(**{name: _of_facts(hints[name], facts[name]) if name in nested else facts[name] for name in facts})
 
 
 def read_config(name: str, path: Path | None = None, words: Sequence[str] = (), classes: int | None = None) -> Config:
@@ -112,17 +129,20 @@ def read_config(name: str, path: Path | None = None, words: Sequence[str] = (), 
     `classes` is how many there are in the data. What nothing is said about is the preset's. Raises ValueError for a
     key that there is not, with the closest ones, or a value of another type; ImportError without OmegaConf.
     """
-    values = _values(path, words)
-    run = Run(**{key: values.pop(key) for key in _names(Run) if key in values})
-    changes = {key: values.pop(key) for key in _names(ResNeStSpec) if key in values}
+    published = find(name)
+    presets = presets_of(published)
+    recipe, spec = RECIPES[type(published)], type(published)
+    values = _values((Run, recipe, spec), path, words)
+    run = Run(**{"recipe": next(iter(presets))} | {key: values.pop(key) for key in _names(Run) if key in values})
+    changes = {key: values.pop(key) for key in _names(spec) if key in values}
     if classes is not None and changes.setdefault("num_classes", classes) != classes:
         raise ValueError(
             f"num_classes={changes['num_classes']!r} and the {classes} classes in the data are not the same"
         )
-    spec = get_spec(name, **changes)
+    changes = {key: _merged(getattr(published, key), value) for key, value in changes.items()}
     if "size" in values:
         values.setdefault("eval_size", values["size"])
-    return Config(spec, get_recipe(name, run.recipe, **values), run)
+    return Config(with_changes(published, name, changes), find_recipe(name, run.recipe, **values), run)
 
 
 FIXED = ("recipe", "seed", "dtype", "batch", "drop_last", "momentum", "ema_decay", "freeze_stages", "freeze_norm")
@@ -131,28 +151,39 @@ FIXED = ("recipe", "seed", "dtype", "batch", "drop_last", "momentum", "ema_decay
 
 def changed(config: Config, path: Path | None = None, words: Sequence[str] = ()) -> Config:
     """The same training with some of its keys changed, as a resumed one may be; said again is not changed."""
-    values = _values(path, words)
-    for kind in (Run, Recipe, ResNeStSpec):
-        part = {Run: config.run, Recipe: config.recipe, ResNeStSpec: config.spec}[kind]
-        for key in _names(kind):
-            fixed = kind is ResNeStSpec or key in FIXED
-            if fixed and key in values and values[key] != getattr(part, key):
+    kinds = Run, type(config.recipe), type(config.spec)
+    values = _values(kinds, path, words)
+    for part in (config.run, config.recipe, config.spec):
+        for key in _names(type(part)):
+            fixed = part is config.spec or key in FIXED
+            if key not in values:
+                continue
+            values[key] = _merged(getattr(part, key), values[key])
+            if fixed and values[key] != getattr(part, key):
                 raise ValueError(
                     f"{key}={values[key]!r} makes another training of this, which has {key}={getattr(part, key)!r}:"
                     " leave it out, or start anew in another output"
                 )
     run = dataclasses.replace(config.run, **{key: values.pop(key) for key in _names(Run) if key in values})
-    recipe = {key: values[key] for key in _names(Recipe) if key in values}
+    recipe = {key: values[key] for key in _names(kinds[1]) if key in values}
     return Config(config.spec, config.recipe.with_changes(**recipe), run)
 
 
+def _merged(part: Any, value: Any) -> Any:
+    """The `value` of a field; where that is a dataclass, `part` with what was given of it."""
+    return dataclasses.replace(part, **value) if isinstance(value, Mapping) else value
+
+
+LEFT_OUT = ("name", "image_size", "deploy", "family", "anchors", "proposals", "dataset")
+"""Fields of specs that are no keys: a name says them."""
+
+
 def _names(kind: Any) -> list[str]:
-    left_out = ("name", "image_size", "deploy") if kind is ResNeStSpec else ()
-    return [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
+    return [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
 
 
-def _values(path: Path | None, words: Sequence[str]) -> dict[str, Any]:
-    """The keys that were given, of the file and then of the words, with values of the right types."""
+def _values(kinds: Sequence[Any], path: Path | None, words: Sequence[str]) -> dict[str, Any]:
+    """The fields of the `kinds` that were given, of the file and then of the words, with values of the right types."""
     try:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
@@ -161,18 +192,18 @@ def _values(path: Path | None, words: Sequence[str]) -> dict[str, Any]:
         raise ImportError(
             f"training needs OmegaConf, and {error.name} is not installed: pip install 'resnest[train]'"
         ) from error
-    schema = OmegaConf.structured(_schema())
+    schema, known = OmegaConf.structured(_schema(kinds)), _keys(kinds)
     for word in words:
         if "=" not in word:
-            raise ValueError(f"{word!r} is no key=value; {closest(word, _keys())}")
+            raise ValueError(f"{word!r} is no key=value; {closest(word, known)}")
     try:
         file = OmegaConf.create() if path is None else OmegaConf.load(path)
         if not OmegaConf.is_dict(file):
             raise ValueError(f"{path} holds no keys with values")
         given = OmegaConf.merge(file, OmegaConf.from_dotlist(list(words)))
         for key in _flat(OmegaConf.to_container(given)):
-            if key not in _keys():
-                raise ValueError(f"there is no key {key!r}; {closest(key, _keys())}")
+            if key not in known:
+                raise ValueError(f"there is no key {key!r}; {closest(key, known)}")
         read = OmegaConf.to_container(OmegaConf.merge(schema, given), resolve=True)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "full_key", None) or path or "the configuration"
@@ -194,13 +225,17 @@ def _flat(values: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def _keys() -> list[str]:
-    nested = {"dropblock": DropBlockRecipe, "augmentation": Augmentation}
-    keys = [*_names(Run), *(name for name in _names(Recipe) if name not in nested), *_names(ResNeStSpec)]
-    return keys + [f"{key}.{name}" for key, kind in nested.items() for name in _names(kind)]
+def _keys(kinds: Sequence[Any]) -> list[str]:
+    keys = []
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
+        for name in _names(kind):
+            nested = _names(hints[name]) if dataclasses.is_dataclass(hints[name]) else None
+            keys += [name] if nested is None else [f"{name}.{inner}" for inner in nested]
+    return keys
 
 
-def _schema() -> Any:
+def _schema(kinds: Sequence[Any]) -> Any:
     """A dataclass of every key, each of its own type and without a value."""
 
     def fields(kind: Any) -> list[Any]:
@@ -208,8 +243,8 @@ def _schema() -> Any:
         return [(name, _type(hints[name]), dataclasses.field(default=None)) for name in _names(kind)]
 
     def _type(hint: Any) -> Any:
-        if hint in (DropBlockRecipe, Augmentation):
-            return typing.Optional[dataclasses.make_dataclass(hint.__name__, fields(hint))]  # noqa: UP045  # made here
+        if dataclasses.is_dataclass(hint):
+            return typing.Optional[dataclasses.make_dataclass("Nested", fields(hint))]  # noqa: UP045  # made here
         return typing.Optional[hint] if hint in (int, float, bool, str) else Any  # noqa: UP045  # made here
 
-    return dataclasses.make_dataclass("TrainConfig", [*fields(Run), *fields(Recipe), *fields(ResNeStSpec)])
+    return dataclasses.make_dataclass("TrainConfig", [field for kind in kinds for field in fields(kind)])

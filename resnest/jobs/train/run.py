@@ -22,7 +22,7 @@ from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
 from resnest.jobs.train.config import Config
 from resnest.jobs.train.log import Log, Row
 from resnest.jobs.train.source import Source
-from resnest.jobs.verify.accuracy import accuracy, guesses
+from resnest.jobs.train.tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class Progress:
 
     step: int = 0
     best_step: int | None = None
-    best_top1: float = -1.0
+    best: float = -1.0
+    """The first figure of the task's evaluation, in percent."""
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Training:
 
     def __post_init__(self) -> None:
         recipe, run = self.config.recipe, self.config.run
+        self.task = task_of(self.config.spec)
         self.steps_per_epoch = recipe.steps_per_epoch(self.source.training)
         self.steps = recipe.epochs * self.steps_per_epoch
         self.keys = Batches(
@@ -91,7 +93,7 @@ class Training:
 
     def open(self) -> Trainer:
         """The backend's trainer, with the weights to begin with."""
-        setup = self.config.setup(dropout_options(self.config))
+        setup = self.config.setup(self.task.options(self.config))
         return training.load(self.backend).open_trainer(self.config.spec, self.weights, self.config.rule(), setup)
 
     def run(self, resume: bool = False) -> Row | None:
@@ -107,7 +109,7 @@ class Training:
         log = None
         if process() == 0:
             self.output.mkdir(parents=True, exist_ok=True)
-            log = Log(self.output, self.progress.step, self.config.run.tensorboard)
+            log = Log(self.output, self.progress.step, self.config.run.tensorboard, self.task.JUDGED)
             if self.source.names is not None:
                 (self.output / "classes.txt").write_text("".join(f"{name}\n" for name in self.source.names))
         try:
@@ -154,8 +156,7 @@ class Training:
         for batches in self.batches():
             step = self.progress.step
             rate = recipe.learning_rate(step, self.steps_per_epoch)
-            if recipe.dropblock.prob:
-                trainer.drop_blocks(recipe.dropblock_prob(step, self.steps_per_epoch))
+            self.task.prepare_step(trainer, self.config, step, self.steps_per_epoch)
             loss = trainer.step(batches, rate, key_of(run.seed, step, process()))
             if pending is not None:
                 row = self._settle(trainer, *pending, log, clock)
@@ -182,7 +183,7 @@ class Training:
         loss: Any,
         log: Log | None,
         clock: _Clock,
-        judged: Mapping[str, Any] | None = None,
+        judged: Mapping[str, float] | None = None,
     ) -> Row:
         """Read the loss of a step, stop where it is no number, and write the step down."""
         value = trainer.value(loss)
@@ -195,7 +196,7 @@ class Training:
                 f"the loss is {value} at step {row.step} (epoch {row.epoch}, learning rate {row.lr:.3g}); {last}:"
                 " give a smaller lr, a longer warm-up, or clip"
             )
-        row = dataclasses.replace(row, loss=value, **(judged or {}))
+        row = dataclasses.replace(row, loss=value, judged=judged or {})
         if log is not None:
             log.add(row)
         self.listener(Moment(row, self.steps, clock.images_per_second()))
@@ -216,10 +217,11 @@ class Training:
         )
 
     def _evaluate(self, trainer: Trainer) -> dict[str, float]:
-        """Accuracies of the network (of its moving average, where there is one), the best of which is kept."""
-        judged = evaluate(trainer, self.source, self.config)
-        if judged["top1"] > self.progress.best_top1:
-            self.progress.best_top1, self.progress.best_step = judged["top1"], self.progress.step
+        """How good the network (its moving average, where there is one) is, the best of which is kept."""
+        judged = self.task.evaluate(trainer, self.source, self.config)
+        first = judged[self.task.JUDGED[0]]
+        if first > self.progress.best:
+            self.progress.best, self.progress.best_step = first, self.progress.step
             self._write(trainer, "best")
         return judged
 
@@ -232,36 +234,9 @@ class Training:
         return None if self.source.names is None else list(self.source.names)
 
 
-def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, float]:
-    """Top-1 and top-5 in percent and the mean loss over all evaluation images, each of them seen once."""
-    own = np.arange(source.evaluation)[process() :: processes()]
-    size = max(config.recipe.batch // processes(), 1)
-    sums = np.zeros(4)
-    for images, labels in source.evaluated([own[start : start + size] for start in range(0, len(own), size)]):
-        logits, labels = trainer.logits(images, averaged=True).astype(np.float64), np.asarray(labels)
-        judged = accuracy(guesses(logits), labels)
-        shifted = logits - logits.max(1, keepdims=True)
-        losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
-        sums += [judged.first, judged.five, losses.sum(), len(labels)]
-    top1, top5, loss, images = trainer.total(sums)
-    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "eval_loss": loss / images}
-
-
 def key_of(seed: int, step: int, process: int) -> int:
     """What everything drawn in this step follows from: 31 bits."""
     return int(np.random.SeedSequence((seed, step, process)).generate_state(1)[0] >> 1)
-
-
-def dropout_options(config: Config) -> dict[str, Any]:
-    """The options that the network is built with, so that it drops what the recipe says."""
-    recipe = config.recipe
-    options: dict[str, Any] = {}
-    if recipe.final_drop:
-        options["final_drop"] = recipe.final_drop
-    drops = recipe.dropblock
-    if drops.prob:
-        options |= {"dropblock_prob": drops.prob, "dropblock_place": drops.place, "dropblock_mask": drops.mask}
-    return options
 
 
 class _Clock:

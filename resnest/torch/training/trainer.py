@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.networks import Network
 from resnest.specs.update import UpdateRule
 from resnest.torch.device import device_of
 from resnest.torch.layers.dropblock import DropBlock
 from resnest.torch.networks.table import NETWORKS
 from resnest.torch.training.average import Average
-from resnest.torch.training.loss import cross_entropy
 from resnest.torch.training.processes import Processes
+from resnest.torch.training.tasks import TASKS
 from resnest.torch.training.update import Update
 from resnest.torch.weights import canonical_names, get_weights, load_weights
 
@@ -33,9 +33,11 @@ CAST = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 class Trainer:
     """See `resnest.backends.training.Trainer`."""
 
-    def __init__(self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup):
+    def __init__(self, spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup):
+        check_spec(spec)
         check_setup(setup)
         self.spec = spec
+        self.task = TASKS[type(spec)]
         self.setup = setup
         self.device = device_of(setup.device)
         self.dtype = torch.float64 if setup.dtype == "float64" else torch.float32
@@ -61,8 +63,7 @@ class Trainer:
             for number, (images, targets) in enumerate(batches, start=1):
                 with self._alone(number < len(batches)):
                     with self._cast():
-                        logits = self.forward(self._images(images))
-                    loss = cross_entropy(logits, self._place(targets)) / len(batches)
+                        loss = self.task.loss(self.forward, images, targets, self._place) / len(batches)
                     self.scaler.scale(loss).backward()
                 losses.append(loss.detach())
         self.update.step(rate)
@@ -73,10 +74,10 @@ class Trainer:
     def value(self, loss: torch.Tensor) -> float:
         return float(self.total(loss.cpu().numpy().reshape(1))[0] / self.processes.number)
 
-    def logits(self, images: Any, averaged: bool = False) -> np.ndarray:
+    def predict(self, images: Any, averaged: bool = False) -> Any:
         network = self._network(averaged).eval()
         with torch.no_grad(), self._cast():
-            predicted = network(self._images(images)).to(self.dtype).cpu().numpy()
+            predicted = self.task.predict(network, images, self._place)
         self._train()
         return predicted
 
@@ -138,12 +139,18 @@ class Trainer:
         """Inside, the processes keep their gradients for themselves where there are `more` batches in the step."""
         return self.forward.no_sync() if more and self.processes.number > 1 else contextlib.nullcontext()
 
-    def _images(self, images: Any) -> torch.Tensor:
-        return self._place(images).contiguous(memory_format=self.layout)
-
     def _place(self, array: Any) -> torch.Tensor:
         tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
-        return tensor.to(self.device, self.dtype, non_blocking=True)
+        if tensor.is_floating_point():
+            tensor = tensor.to(self.device, self.dtype, non_blocking=True)
+        layout = self.layout if tensor.ndim == 4 else torch.contiguous_format
+        return tensor.to(self.device, non_blocking=True).contiguous(memory_format=layout)
+
+
+def check_spec(spec: Network) -> None:
+    """Raise ValueError, naming it, for a network that PyTorch cannot train here."""
+    if type(spec) not in TASKS:
+        raise ValueError(f"{spec.name} cannot be trained here: classifiers can")
 
 
 def check_setup(setup: Setup) -> None:
@@ -153,6 +160,6 @@ def check_setup(setup: Setup) -> None:
         raise ValueError("sync_norms needs GPUs: PyTorch shares no batch norm's statistics between CPU processes")
 
 
-def open_trainer(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
+def open_trainer(spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
     """The network with these canonical weights, ready for its first step."""
     return Trainer(spec, weights, rule, setup)

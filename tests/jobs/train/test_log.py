@@ -11,7 +11,7 @@ ROWS = [Row(step, 0, 0.1, 1 / step) for step in range(1, 6)]
 
 @pytest.fixture
 def folder(tmp_path):
-    log = Log(tmp_path)
+    log = Log(tmp_path, judged=("top1", "top5", "eval_loss"))
     for row in ROWS:
         log.add(row)
     log.close()
@@ -56,7 +56,7 @@ def test_tensorboard_gets_every_number(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log = Log(folder, tensorboard=True)
-    log.add(Row(1, 0, 0.1, 2.5, top1=50.0))
+    log.add(Row(1, 0, 0.1, 2.5, judged={"top1": 50.0}))
     log.close()
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resnest.jobs.train.run import evaluate
+from resnest.jobs.train.classification import evaluate
 from resnest.jobs.train.source import Arrays
 from resnest.specs.recipe import get_recipe
 
@@ -18,7 +18,7 @@ def judged(logits):
     images = np.zeros((len(LABELS), 3, 8, 8), np.float32)
     source = Arrays((images, LABELS), (images, LABELS), 7, RECIPE)
     parts = iter([logits[:4], logits[4:]])
-    trainer = SimpleNamespace(logits=lambda images, averaged: next(parts), total=lambda sums: sums)
+    trainer = SimpleNamespace(predict=lambda images, averaged: next(parts), total=lambda sums: sums)
     return evaluate(trainer, source, SimpleNamespace(recipe=RECIPE))
 
 
