@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import platform
 
 import click
 
@@ -25,8 +26,24 @@ class Folder(Ending, click.Group):
         return importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}").command
 
 
+def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from resnest.jobs.doctor import versions  # here, because it asks all packages
+
+        there = ", ".join(f"{package} {version}" for package, version in versions().items())
+        click.echo(f"resnest {resnest.__version__}, Python {platform.python_version()}\n{there}")
+        context.exit()
+
+
 @click.group(cls=Folder, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(resnest.__version__)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the version, and those of what is installed beside it.",
+)
 @click.option("--traceback", is_flag=True, help="Show where an error comes from too.")
 def main(traceback: bool) -> None:
     """ResNeSt (Split-Attention Networks) in PyTorch and MXNet Gluon, from one spec.

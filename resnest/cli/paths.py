@@ -47,7 +47,8 @@ class Output(click.Path):
                 check_output(path, f"a {self.what}")
         except (ValueError, OSError) as error:
             self.fail(str(error), param, context)
-        if self.suffixes and not path.name.lower().endswith(self.suffixes):
+        is_folder = self.dir_okay and (path.is_dir() or not path.suffix)
+        if self.suffixes and not is_folder and not path.name.lower().endswith(self.suffixes):
             known = ", ".join(self.suffixes)
             self.fail(f"{path} has no suffix of a {self.what} that can be written; known are {known}", param, context)
         return path

@@ -1,9 +1,13 @@
 """Every command and all that it can be given, whoever adds it: what is wrong is said before any work."""
 
+import platform
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click import Argument
 
@@ -19,6 +23,13 @@ from tests.support.without import run_without
 def test_list_and_info_need_no_framework(command):
     done = run_without(["torch", "mxnet"], f"from resnest.cli import main; main({command!r})")
     assert "resnest269" in done.stdout
+
+
+def test_the_version_comes_with_those_of_what_is_installed():
+    said = run("--version").stdout
+    assert said.startswith(f"resnest {resnest.__version__}, Python {platform.python_version()}\n")
+    assert f"numpy {np.__version__}" in said
+    assert "pytest" not in said
 
 
 def test_the_module_runs_as_the_command():
@@ -62,6 +73,15 @@ def words(name, folder, *, given=(), leave=()):
 @pytest.mark.parametrize(("name", "param"), PARAMS, ids=str)
 def test_no_parameter_takes_whatever_it_is_given(name, param):
     assert is_narrow(param), "give it a type of resnest.cli.values or resnest.cli.paths, or both ends of a range"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_is_taken(name, begun, monkeypatch):
+    program, called, *words = shlex.split(re.search(r"Example: (.*)", COMMANDS[name].help)[1])
+    for kind in (Input, Output):  # the files of an example are not here
+        monkeypatch.setattr(kind, "convert", lambda self, value, param, context: Path(value))
+    done = run(called, *words)
+    assert (program, done.exit_code, begun) == ("resnest", 0, [name]), done.output
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -59,7 +59,10 @@ def command(
     json_path: Path | None,
     plot_path: Path | None,
 ) -> None:
-    """Time the networks NAMES (without any, resnest50) in every form, beside other libraries, in turns."""
+    """Time the networks NAMES (without any, resnest50) in every form, beside other libraries, in turns.
+
+    Example: resnest bench resnest50 --against timm
+    """
     if plot_path is not None:
         figure(1, 1)  # or what it takes is said before the work
     names = names or ("resnest50",)

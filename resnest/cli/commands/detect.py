@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import track
 
 from resnest.cli.options import detection_options
-from resnest.cli.paths import Input, Output, check_distinct, check_folder
+from resnest.cli.paths import Input, Output
+from resnest.cli.photos import check_places, end_with, places, said_of, with_each
 from resnest.cli.terminal import Command, console, errors, make_table, write_json
 from resnest.cli.values import Number
-from resnest.jobs.predict.detection import DRAWN
+from resnest.jobs.predict.draw import PICTURES
+from resnest.jobs.predict.photos import DETECTIONS
 
 
 @click.command("detect", cls=Command)
@@ -20,8 +21,8 @@ from resnest.jobs.predict.detection import DRAWN
 @click.option(
     "-o",
     "--output",
-    type=Output("picture", folder=True),
-    help="The drawn photo, of several photos a folder; without it each PHOTO's name with .detections.png.",
+    type=Output("picture", suffixes=[*PICTURES], folder=True),
+    help=f"The drawn photo, of several photos a folder; without it each PHOTO's name with {DETECTIONS}.",
 )
 @click.option("--json", "results", type=Output("JSON file"), help="A file for all objects in COCO's result format.")
 @click.option("--threshold", type=Number(0, 1), default=0.3, show_default=True, help="Lowest score to draw.")
@@ -35,68 +36,44 @@ def command(
     opacity: float,
     **network: Any,
 ) -> None:
-    """Find the objects in photos: boxes, names and masks drawn over each, and all of them as JSON."""
+    """Find the objects in photos: boxes, names and masks drawn over each, and all of them as JSON.
+
+    Example: resnest detect street.jpg --weights mask_rcnn.pth -o found.png
+    """
     from resnest.data.classes import classes_of
     from resnest.data.coco import category_ids, image_id, result_rows
-    from resnest.data.photos import open_photo, upright_size
-    from resnest.jobs.predict.detection import above, open_finder, photos_in
+    from resnest.data.photos import open_photo
+    from resnest.jobs.predict.detection import above, open_finder
     from resnest.jobs.predict.draw import draw_objects, save_picture
+    from resnest.jobs.predict.photos import photos_in
 
-    paths = photos_in(list(photos))
-    targets = _targets(paths, output, several=len(photos) > 1 or photos[0].is_dir())
-    _check(paths, targets, network["weights"], results)
-    for path in paths:
-        upright_size(path)  # or which is no photo is said before the work
+    paths = photos_in(photos)
+    targets = places(paths, output, DETECTIONS, several=len(photos) > 1 or photos[0].is_dir())
+    check_places({"picture": targets}, {"the weights": network["weights"]}, json=results)
     with errors.status("weights"):
         finder = open_finder(**network)
     spec = finder.spec
     classes, ids = classes_of(spec.dataset, spec.num_classes), category_ids(spec.dataset, spec.num_classes)
     rows: list[dict[str, Any]] = []
     table = make_table("photo", "object", "score", "box")
-    for path, target in track(
-        list(zip(paths, targets)), spec.name, console=errors, transient=True, disable=not errors.is_terminal
-    ):
+
+    def find(path: Path) -> None:
         photo = open_photo(path)
         found = finder.find(photo)
         if results is not None:
-            rows += result_rows(image_id(path.name), found, ids)
+            rows.extend(result_rows(image_id(path.name), found, ids))
         shown = above(found, threshold)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(draw_objects(photo, shown, classes, opacity), target)
+        targets[path].parent.mkdir(parents=True, exist_ok=True)
+        save_picture(draw_objects(photo, shown, classes, opacity), targets[path])
         for label, score, box in zip(shown["labels"], shown["scores"], shown["boxes"]):
             table.add_row(path.name, classes[label].name, f"{score:.1%}", " ".join(f"{side:.0f}" for side in box))
         if not len(shown["scores"]):
             table.add_row(path.name, f"nothing from {threshold:.0%} on", "", "")
+
+    left_out = with_each(paths, spec.name, find)
     if results is not None:
         write_json(rows, results)
     console.print(table)
-    made = str(targets[0]) if len(targets) == 1 else f"{len(targets)} photos in {targets[0].parent}"
+    made = said_of({path: target for path, target in targets.items() if target.exists()})
     click.echo(made if results is None else f"{made}; {results}: {len(rows)} objects")
-
-
-def _check(paths: list[Path], targets: list[Path], weights: Path, results: Path | None) -> None:
-    """ValueError, or an OSError, where what is drawn could not be written, or would take the place of something."""
-    from resnest.jobs.predict.draw import check_picture
-
-    for target in targets:
-        check_picture(target)
-    for folder in {target.parent for target in targets}:
-        check_folder(folder)
-    outputs = [(f"the picture of {path.name}", target) for path, target in zip(paths, targets)]
-    inputs = [*(("the photo", path) for path in paths), ("the weights", weights)]
-    check_distinct([*outputs, *([] if results is None else [("--json", results)])], inputs)
-
-
-def _targets(paths: list[Path], output: Path | None, *, several: bool) -> list[Path]:
-    """Where each photo's picture goes; ValueError where two would go to one place."""
-    if output is None:
-        return [path.with_suffix(DRAWN) for path in paths]
-    if not several and not output.is_dir():
-        return [output]
-    if output.suffix and not output.is_dir():
-        raise ValueError(f"{output} is no folder, and there are {len(paths)} photos: give -o a folder")
-    targets = [output / f"{path.stem}{DRAWN}" for path in paths]
-    twice = next((target for target in targets if targets.count(target) > 1), None)
-    if twice is not None:
-        raise ValueError(f"two photos would be drawn to {twice}: give photos of different names")
-    return targets
+    end_with(left_out)

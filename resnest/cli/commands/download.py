@@ -26,5 +26,8 @@ from resnest.weights.published.pretrained import SOURCES
     help="Folder to keep files in.  [default: ~/.cache/resnest]",
 )
 def command(name: str, source: str | None, verify: bool, root: Path | None) -> None:
-    """Download published weights of the network NAME, unless they are there, and print where they are."""
+    """Download published weights of the network NAME, unless they are there, and print where they are.
+
+    Example: resnest download resnest50 --source timm
+    """
     click.echo(os.fsencode(pretrained.download(name, source, root=root, verify=verify)))

@@ -21,7 +21,10 @@ from resnest.specs.resnest import ALIASES
 @click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one.")
 @output_stride_option
 def command(name: str, size: int | None, output_stride: int | None) -> None:
-    """Show the stages, shapes and costs of the network NAME."""
+    """Show the stages, shapes and costs of the network NAME.
+
+    Example: resnest info resnest50 --size 512
+    """
     spec: Any = find(name)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import track
 
 from resnest.cli.options import FIRST, backend_option, device_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input
-from resnest.cli.terminal import BROKEN_BOUND, Command, console, errors, make_table, print_json
+from resnest.cli.photos import end_with, with_each
+from resnest.cli.terminal import Command, console, errors, make_table, print_json
 from resnest.cli.values import CLASSIFIER, SIDE, Word
 from resnest.specs.protocols import PROTOCOLS
 
@@ -55,9 +55,9 @@ def command(
     if as_json and as_csv:
         raise ValueError("--json and --csv are two ways to print one thing: give one")
     from resnest.jobs.predict.classification import open_classifier
-    from resnest.jobs.predict.detection import photos_in
+    from resnest.jobs.predict.photos import photos_in
 
-    paths = photos_in(list(photos))
+    paths = photos_in(photos)
     names = classes.read_text(encoding="utf-8").splitlines() if classes else None
     if weights is None:
         model, pretrained = model or DEFAULT, pretrained or FIRST
@@ -66,19 +66,13 @@ def command(
     with errors.status("weights"):
         classifier = open_classifier(path, model=model, classes=names, **network)
     found: dict[Path, list[Any]] = {}
-    unreadable: dict[Path, str] = {}
-    for photo in track(paths, classifier.spec.name, console=errors, transient=True, disable=len(paths) == 1):
-        try:
-            found[photo] = classifier.guess(photo, top)
-        except ValueError as error:
-            if len(paths) == 1:
-                raise
-            unreadable[photo] = str(error)
+
+    def guess(photo: Path) -> None:
+        found[photo] = classifier.guess(photo, top)
+
+    left_out = with_each(paths, classifier.spec.name, guess)
     (_print_json if as_json else _print_csv if as_csv else _print)(found)
-    for reason in unreadable.values():
-        errors.print(f"left out: {reason}", soft_wrap=True, markup=False)
-    if unreadable:
-        raise click.exceptions.Exit(BROKEN_BOUND)
+    end_with(left_out)
 
 
 def _print_json(found: dict[Path, list[Any]]) -> None:

@@ -30,6 +30,8 @@ def command(archives: Path, output: Path, split: str | None, no_check: bool) -> 
 
     The folder ARCHIVES has ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz, which
     has the labels of val. It takes 155 GB. Whatever ends it, the same command goes on where it ended.
+
+    Example: resnest prepare-imagenet archives/ imagenet/
     """
     from resnest.data import imagenet
 

@@ -20,6 +20,8 @@ def command(name: str, preset: str) -> None:
 
     gluon made the published weights; encoding is the authors' recipe in PyTorch; finetune is for
     trained weights and a folder of one's own.
+
+    Example: resnest recipe resnest50 --preset finetune
     """
     for line in yaml_lines(dataclasses.asdict(get_recipe(name, preset))):
         click.echo(line)

@@ -8,57 +8,75 @@ from typing import Any
 import click
 
 from resnest.cli.options import inference_options, read_inference
-from resnest.cli.paths import Input, Output, check_outputs
+from resnest.cli.paths import Input, Output
+from resnest.cli.photos import check_places, end_with, places, said_of, with_each
 from resnest.cli.terminal import Command, console, errors, make_table
 from resnest.cli.values import Number
 from resnest.data.label_maps import LABEL_MAPS
 from resnest.jobs.predict.draw import PICTURES
+from resnest.jobs.predict.photos import LABELS, OVERLAY
 
 
 @click.command("segment", cls=Command)
-@click.argument("photo", type=Input("photo"))
+@click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
 @click.option(
     "-o",
     "--output",
-    type=Output("picture", suffixes=[*PICTURES]),
-    help="The overlay; without it PHOTO's name with .overlay.png.",
+    type=Output("picture", suffixes=[*PICTURES], folder=True),
+    help=f"The overlay, of several photos a folder; without it each PHOTO's name with {OVERLAY}.",
 )
 @click.option(
     "--labels",
-    type=Output("label map", suffixes=LABEL_MAPS),
-    help="The label map; without it OUTPUT's with .labels.png.",
+    type=Output("label map", suffixes=LABEL_MAPS, folder=True),
+    help=f"The label map, of several photos a folder; without it the overlay's name with {LABELS}.",
 )
 @click.option("--opacity", type=Number(0, 1), default=0.5, show_default=True, help="Of the colours over the photo.")
 @inference_options
-def command(photo: Path, output: Path | None, labels: Path | None, opacity: float, **options: Any) -> None:
-    """Label every pixel of PHOTO: an overlay with a legend, and the raw label map.
+def command(photos: tuple[Path, ...], output: Path | None, labels: Path | None, opacity: float, **options: Any) -> None:
+    """Label every pixel of photos: of each an overlay with a legend, and the raw label map.
 
-    Both show the photo upright, as its EXIF orientation says. A label map is a grey PNG or TIFF of 8 bits, or of 16
+    Both show the photo upright, as its EXIF orientation says. A label map in a folder given by --labels has its photo's
+    name, as verify-segmentation finds it. A label map is a grey PNG or TIFF of 8 bits, or of 16
     where a network tells 256 classes or more apart.
+
+    Example: resnest segment street.jpg --weights fcn.pth -o overlay.png
     """
     from resnest.data.classes import classes_of
     from resnest.data.label_maps import label_image
     from resnest.data.photos import open_photo
     from resnest.jobs.predict.draw import overlay, save_picture, shares
+    from resnest.jobs.predict.photos import photos_in
     from resnest.jobs.predict.segmentation import open_labeller
 
-    output = output or photo.with_suffix(".overlay.png")
-    labels = labels or output.with_suffix(".labels.png")
-    inputs = {"the photo": photo, "the weights": options["weights"]}
-    check_outputs({"the overlay": output, "the label map": labels}, inputs)
-    image = open_photo(photo)
+    paths = photos_in(photos)
+    several = len(photos) > 1 or photos[0].is_dir()
+    overlays = places(paths, output, OVERLAY, several=several)
+    if labels is None:
+        maps = {photo: overlay.with_suffix(LABELS) for photo, overlay in overlays.items()}
+    else:
+        maps = places(paths, labels, ".png", several=several)
+    check_places({"overlay": overlays, "label map": maps}, {"the weights": options["weights"]})
     with errors.status("weights"):
         labeller = open_labeller(**read_inference(**options))
-    with errors.status(f"{labeller.spec.name} on {photo.name}"):
+    classes = classes_of(labeller.spec.dataset, labeller.spec.num_classes)
+    table = make_table("photo", "class", "label", "share")
+
+    def label(photo: Path) -> None:
+        image = open_photo(photo)
         try:
             found = labeller.label(image)
         except ValueError as error:
             raise ValueError(f"{photo}: {error}") from None
-    classes = classes_of(labeller.spec.dataset, labeller.spec.num_classes)
-    save_picture(overlay(image, found, classes, opacity), output)
-    save_picture(label_image(found, len(classes)), labels)
-    rows = make_table("class", "label", "share")
-    for number, share in shares(found, len(classes)):
-        rows.add_row(classes[number].name, str(number), f"{share:.1%}")
-    console.print(rows)
-    click.echo(f"{output}: overlay; {labels}: label map")
+        for place, picture in (
+            (overlays[photo], overlay(image, found, classes, opacity)),
+            (maps[photo], label_image(found, len(classes))),
+        ):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            save_picture(picture, place)
+        for number, share in shares(found, len(classes)):
+            table.add_row(photo.name, classes[number].name, str(number), f"{share:.1%}")
+
+    left_out = with_each(paths, labeller.spec.name, label)
+    console.print(table)
+    click.echo(f"{said_of(overlays)}: overlay; {said_of(maps)}: label map")
+    end_with(left_out)

@@ -55,6 +55,8 @@ def command(
 
     Keys are those that `resnest recipe` prints, fields of the network (radix=4) and seed, workers, device, dtype,
     accumulate, clip, layer_decay, save_every, ... Ctrl-C and SIGTERM save and end.
+
+    Example: resnest train resnest50 --data flowers/ --output run/ batch=32
     """
     if processes > 1 and not dry_run:
         _share(processes, asked["backend"])

@@ -56,6 +56,8 @@ def command(
     """Top-1 and top-5 accuracy of the network NAME on a folder of images, beside the published figure.
 
     Under torchrun the images are dealt out to its processes.
+
+    Example: resnest verify resnest50 --data imagenet/ --pretrained
     """
     if compare and backend:
         raise ValueError(f"--compare computes in every backend: leave --backend {backend}")

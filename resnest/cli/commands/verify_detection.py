@@ -23,6 +23,8 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
     """Average precision on the photos in IMAGES that the file ANNOTATIONS, of COCO's form, is of.
 
     Under torchrun the photos are dealt out to its processes.
+
+    Example: resnest verify-detection val2017/ instances_val2017.json --weights mask_rcnn.pth
     """
     from resnest.data.coco import read_annotations
     from resnest.jobs.predict.detection import open_finder

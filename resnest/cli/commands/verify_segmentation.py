@@ -29,6 +29,8 @@ def command(images: Path, labels: Path, zero_is_ignored: bool | None, **options:
     A label map is a PNG or TIFF with its photo's name (Cityscapes' own names work), as large as the
     photo is upright. It has 255 where nothing is to be counted, or 65535 in 16 bits. Under torchrun the
     photos are dealt out to its processes.
+
+    Example: resnest verify-segmentation images/ labels/ --weights fcn.pth
     """
     from resnest.data import label_maps
     from resnest.jobs.predict.segmentation import open_labeller

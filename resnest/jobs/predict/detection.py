@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from resnest.backends import registry
 from resnest.backends.registry import Detect
-from resnest.data.photos import PHOTOS, find_photos
 from resnest.specs.detection.network import DetectionSpec, get_detection_spec
 from resnest.weights import load
 from resnest.weights.recognition import detection
-
-DRAWN = ".detections.png"
-"""What the names of drawn photos end with, which are no photos to look into."""
 
 Found = dict[str, np.ndarray]
 """What is found in a photo: `boxes` (n, 4), `scores` (n,), `labels` (n,), and of some networks `masks` (n, H, W)."""
@@ -63,21 +58,3 @@ def above(found: Found, score: float) -> Found:
     """What scores at least `score`."""
     kept = found["scores"] >= score
     return {name: array[kept] for name, array in found.items()}
-
-
-def photos_in(paths: list[Path]) -> list[Path]:
-    """The photos among `paths` and in those that are folders, where drawn ones of last time are left out.
-
-    Raises FileNotFoundError for what does not exist and ValueError where there is no photo.
-    """
-    photos = [photo for path in paths for photo in (_undrawn(path) if path.is_dir() else [path])]
-    missing = [photo for photo in photos if not photo.exists()]
-    if missing:
-        raise FileNotFoundError(f"there is no photo {missing[0]}")
-    if not photos:
-        raise ValueError(f"there is no photo in {', '.join(map(str, paths))}; known are {', '.join(PHOTOS)}")
-    return photos
-
-
-def _undrawn(folder: Path) -> list[Path]:
-    return [photo for photo in find_photos(folder) if not photo.name.endswith(DRAWN)]

@@ -61,6 +61,7 @@ def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path, backend):
     ("arguments", "message"),
     [
         (["photos", "-o", "out.png"], "out.png is no folder, and there are 2 photos"),
+        (["photos", "-o", "out.txt"], "out.txt has no suffix of a picture"),
         (["nowhere.jpg"], "there is no photo nowhere.jpg"),
         (["photos", "photos", "-o", "out"], "two photos would be drawn to"),
         (["empty"], "empty is empty, and no photo"),

@@ -79,20 +79,38 @@ def own(folder, tmp_path):
         (["-o", "{}/weights.png"], "--output would take the place of --weights"),
         (["-o", "{}/b.txt"], "b.txt has no suffix of a picture"),
         (["--labels", "{}/b.jpg"], "b.jpg has no suffix of a label map"),
-        (["-o", "{}/nowhere/b.png"], "there is no folder"),
-        (["-o", "{}/folder.png"], "folder.png is a folder, and a picture is a file"),
+        (["{}/b.png", "-o", "{}/c.png"], "c.png is no folder, and there are 2 photos"),
+        (["{}/b.png", "--labels", "{}/c.png"], "c.png is no folder, and there are 2 photos"),
+        (["{}/b.png", "--labels", "{}"], "the label map of a.png would take the place of the photo"),
     ],
 )
 def test_where_it_cannot_write_is_said_before_any_work(own, words, message, monkeypatch):
     (own / "linked.png").hardlink_to(own / "a.png")
     (own / "weights.png").symlink_to(own / "tiny.npz")
-    (own / "folder.png").mkdir()
+    (own / "b.png").write_bytes((own / "a.png").read_bytes())
     before = {path: path.read_bytes() for path in own.iterdir() if path.is_file()}
     monkeypatch.setattr("resnest.data.photos.open_photo", None)  # opening the photo is work already
     words = [word.format(own, name=own.name) for word in words]
     found = run("segment", own / "a.png", "--weights", own / "tiny.npz", *words)
     assert message in " ".join(refused(found).split())
     assert {path: path.read_bytes() for path in own.iterdir() if path.is_file()} == before
+
+
+def test_photos_and_folders_are_labelled_and_what_is_no_photo_is_named(own):
+    (own / "photos").mkdir()
+    for name in ("b.png", "b.overlay.png"):  # the second was made last time
+        (own / "photos" / name).write_bytes((own / "a.png").read_bytes())
+    (own / "photos" / "c.png").write_text("no photo")
+    words = ["--weights", own / "tiny.npz", "-o", own / "seen", "--labels", own / "maps"]
+    found = run("segment", own / "a.png", own / "photos", *words)
+    assert found.exit_code == 1, found.output
+    assert "c.png is no photo that can be read" in found.stderr
+    assert sorted(path.name for path in (own / "seen").iterdir()) == ["a.overlay.png", "b.overlay.png"]
+    assert sorted(path.name for path in (own / "maps").iterdir()) == ["a.png", "b.png"]
+    assert len({path.read_bytes() for path in (own / "maps").iterdir()}) == 1
+    beside = run("segment", own / "photos" / "b.png", "--weights", own / "tiny.npz")
+    assert beside.exit_code == 0, beside.output
+    assert (own / "photos" / "b.overlay.labels.png").read_bytes() == (own / "maps" / "b.png").read_bytes()
 
 
 def test_a_photo_that_cannot_be_labelled_is_named(folder, tmp_path):

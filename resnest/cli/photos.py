@@ -1,0 +1,74 @@
+"""What commands that take several photos have in common: where pictures of them go, and photos that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import click
+from rich.progress import track
+
+from resnest.cli.paths import check_distinct, check_folder
+from resnest.cli.terminal import BROKEN_BOUND, errors, one_line
+
+
+def places(photos: Sequence[Path], output: Path | None, ending: str, *, several: bool) -> dict[Path, Path]:
+    """Photo -> where what is made of it goes: to `output`, into it where it is a folder, or beside the photo.
+
+    There it has the photo's name with `ending`. Raises ValueError where two would go to one place.
+    """
+    if output is None:
+        return {photo: photo.with_suffix(ending) for photo in photos}
+    file = output.suffix and not output.is_dir()
+    if file and not several:
+        return {photos[0]: output}
+    if file:
+        raise ValueError(f"{output} is no folder, and there are {len(photos)} photos: give a folder")
+    found = [output / f"{photo.stem}{ending}" for photo in photos]
+    twice = next((place for place in found if found.count(place) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two photos would be drawn to {twice}: give photos of different names")
+    return dict(zip(photos, found))
+
+
+def check_places(made: Mapping[str, Mapping[Path, Path]], read: Mapping[str, Path], **written: Path | None) -> None:
+    """ValueError, or an OSError, where what is `made` of photos cannot be written, or would take the place of a file.
+
+    All is called what it has in a sentence: what is made (photo -> place), the other files that are `read`, and those
+    that are `written`.
+    """
+    for folder in {place.parent for found in made.values() for place in found.values()}:
+        check_folder(folder)
+    outputs = [(f"the {what} of {photo.name}", made[what][photo]) for what in made for photo in made[what]]
+    outputs += [(f"--{option}", path) for option, path in written.items() if path is not None]
+    check_distinct(outputs, [*(("the photo", photo) for found in made.values() for photo in found), *read.items()])
+
+
+def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) -> list[str]:
+    """Use each photo, showing how far it is; why those are left out that cannot be used.
+
+    A photo that is alone raises its ValueError.
+    """
+    left_out = []
+    for photo in track(photos, what, console=errors, transient=True, disable=len(photos) == 1):
+        try:
+            use(photo)
+        except ValueError as error:
+            if len(photos) == 1:
+                raise
+            left_out.append(str(error))
+    return left_out
+
+
+def end_with(left_out: Sequence[str]) -> None:
+    """Name the photos that were left out, and end the command with the status of a broken bound if there are some."""
+    for reason in left_out:
+        errors.print(f"left out: {one_line(reason)}", soft_wrap=True, markup=False)
+    if left_out:
+        raise click.exceptions.Exit(BROKEN_BOUND)
+
+
+def said_of(made: Mapping[Path, Path]) -> str:
+    """Where pictures are, in a word or two."""
+    first = next(iter(made.values()))
+    return str(first) if len(made) == 1 else f"{len(made)} photos in {first.parent}"
