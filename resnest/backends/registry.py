@@ -17,6 +17,7 @@ import numpy as np
 from resnest.specs.arguments import closest
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
+from resnest.specs.resnest import ResNeStSpec
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From images (N, C, H, W) to logits: (N, classes), or (N, classes, H, W) of a segmentation network.
@@ -45,6 +46,14 @@ class Backend(Protocol):
         """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype.
 
         Of a detector the pyramid's maps, boxes, scores and labels stand in the logits' place.
+        """
+
+    def run_attention(
+        self, spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of the split attention in each block its splits and their scores, (N, R * C, H, W) and (N, R * C, 1, 1).
+
+        The scores are those before the softmax, group by group, or the sigmoid where R is 1.
         """
 
     def run_training_step(

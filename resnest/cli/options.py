@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from resnest.cli.paths import Input
-from resnest.cli.values import DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
+from resnest.cli.values import CLASSIFIER, DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
 from resnest.specs import ResNeStSpec, find
 from resnest.specs.protocols import PROTOCOLS
 
@@ -54,6 +55,39 @@ def weight_file(name: str, weights: Path | None, pretrained: str | None) -> Path
     from resnest.weights.published.pretrained import download
 
     return download(name, None if pretrained == FIRST else pretrained)
+
+
+DEFAULT = "resnest50"
+"""The network that a photo is shown to where neither `--model` nor `--weights` asks for another."""
+
+
+def classifier_options(weights: str) -> Callable[..., Any]:
+    """The options that say which classifier sees photos, and how they are prepared for it; `weights` is help."""
+    options: list[Callable[..., Any]] = [
+        click.option(
+            "--model",
+            type=CLASSIFIER,
+            help=f"A published network's name; without it what the weights are recognised as, or {DEFAULT}.",
+        ),
+        click.option("--weights", type=Input("weight file"), help=weights),
+        pretrained_option,
+        which_option,
+        backend_option,
+        click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one."),
+        click.option(
+            "--protocol", type=Word([*PROTOCOLS]), help="How photos are prepared; without it as the weights want it."
+        ),
+    ]
+    return lambda command: functools.reduce(lambda given, option: option(given), reversed(options), command)
+
+
+def classifier_file(model: str | None, weights: Path | None, pretrained: str | None) -> tuple[str | None, Path]:
+    """Which network is asked for, and its weight file; the same errors as `weight_file`."""
+    if weights is None:
+        model, pretrained = model or DEFAULT, pretrained or FIRST
+    path = weight_file(model or DEFAULT, weights, pretrained)
+    assert path is not None  # one of the two is asked for
+    return model, path
 
 
 def backend_option(command: Callable[..., Any]) -> Callable[..., Any]:

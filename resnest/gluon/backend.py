@@ -11,10 +11,12 @@ from resnest.backends.registry import Backend, Detect, Predict, Step
 from resnest.gluon._mxnet import mx
 from resnest.gluon.deploy import optimize
 from resnest.gluon.device import device_of as device_of
+from resnest.gluon.layers.splat import SplitAttention
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 
 if TYPE_CHECKING:  # mypy holds this module against what is asked of it
@@ -36,6 +38,26 @@ def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndar
         seen = [stage.asnumpy() for stage in [*model.forward_stages(x), *model.forward_pyramid(x)]]
         return [*seen, *found_in_all(model(x))]
     return [stage.asnumpy() for stage in [*model.forward_stages(x), model(x)]]
+
+
+def run_attention(
+    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of the split attention in each block its splits and their scores, (N, R * C, H, W) and (N, R * C, 1, 1)."""
+    model = build(spec, weights, images.dtype.name)
+    found: dict[str, list[np.ndarray]] = {"splits": [], "scores": []}
+
+    def keep(what: str) -> Any:
+        return lambda block, inputs, output: found[what].append(output.asnumpy())
+
+    def watch(block: Any) -> None:
+        if isinstance(block, SplitAttention):
+            block.relu0.register_forward_hook(keep("splits"))
+            block.fc2.register_forward_hook(keep("scores"))
+
+    model.apply(watch)
+    model.forward_features(mx.nd.array(images, dtype=images.dtype))
+    return list(zip(found["splits"], found["scores"]))
 
 
 def found_in_all(images: list[Any]) -> list[np.ndarray]:

@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from resnest.backends.registry import Backend, Detect, Predict, Step
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
 from resnest.torch.deploy import optimize
 from resnest.torch.device import device_of as device_of
+from resnest.torch.layers.splat import SplitAttention
 from resnest.torch.networks.table import NETWORKS
 from resnest.torch.weights import canonical_names, get_weights, load_weights
 
@@ -38,6 +40,24 @@ def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndar
             seen = [stage.numpy() for stage in [*model.forward_stages(x), *model.forward_pyramid(x)]]
             return [*seen, *found_in_all(model(x))]
         return [stage.numpy() for stage in [*model.forward_stages(x), model(x)]]
+
+
+def run_attention(
+    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], images: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of the split attention in each block its splits and their scores, (N, R * C, H, W) and (N, R * C, 1, 1)."""
+    model = build(spec, weights, images.dtype.name).eval()
+    found: dict[str, list[np.ndarray]] = {"splits": [], "scores": []}
+
+    def keep(what: str) -> Any:
+        return lambda module, inputs, output: found[what].append(output.numpy().copy())
+
+    for splat in (module for module in model.modules() if isinstance(module, SplitAttention)):
+        splat.relu0.register_forward_hook(keep("splits"))
+        splat.fc2.register_forward_hook(keep("scores"))
+    with torch.inference_mode():
+        model.forward_features(torch.from_numpy(images))
+    return list(zip(found["splits"], found["scores"]))
 
 
 def found_in_all(images: list[Any]) -> list[np.ndarray]:

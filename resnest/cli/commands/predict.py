@@ -9,31 +9,17 @@ from typing import Any
 
 import click
 
-from resnest.cli.options import FIRST, backend_option, device_option, pretrained_option, weight_file, which_option
+from resnest.cli.options import classifier_file, classifier_options, device_option
 from resnest.cli.paths import Input
 from resnest.cli.photos import end_with, with_each
 from resnest.cli.terminal import Command, console, errors, make_table, print_json
-from resnest.cli.values import CLASSIFIER, SIDE, Word
-from resnest.specs.protocols import PROTOCOLS
-
-DEFAULT = "resnest50"
 
 
 @click.command("predict", cls=Command)
 @click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
-@click.option(
-    "--model",
-    type=CLASSIFIER,
-    help=f"A published network's name; without it what the weights are recognised as, or {DEFAULT}.",
-)
-@click.option("--weights", type=Input("weight file"), help="A classifier's weights; without them published ones.")
-@pretrained_option
-@which_option
-@backend_option
+@classifier_options("A classifier's weights; without them published ones.")
 @device_option
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Classes to tell of a photo.")
-@click.option("--size", type=SIDE, help="Side of the image in pixels; without it the published one.")
-@click.option("--protocol", type=Word([*PROTOCOLS]), help="How photos are prepared; without it as the weights want it.")
 @click.option("--classes", type=Input("file of names"), help="The classes' names, one a line, for classes of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
@@ -59,10 +45,7 @@ def command(
 
     paths = photos_in(photos)
     names = classes.read_text(encoding="utf-8").splitlines() if classes else None
-    if weights is None:
-        model, pretrained = model or DEFAULT, pretrained or FIRST
-    path = weight_file(model or DEFAULT, weights, pretrained)
-    assert path is not None  # one of the two is asked for
+    model, path = classifier_file(model, weights, pretrained)
     with errors.status("weights"):
         classifier = open_classifier(path, model=model, classes=names, **network)
     found: dict[Path, list[Any]] = {}

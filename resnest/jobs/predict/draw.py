@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resnest.data.classes import SegmentationClass, ignored
+from resnest.jobs.predict.attention import Look
 from resnest.weights.formats.atomic import replacing
 
 PICTURES = {
@@ -66,6 +67,43 @@ def _with_legend(image: Image.Image, rows: list[tuple[SegmentationClass, float]]
         draw.rectangle((left + 4, top + 3, left + 16, top + 15), fill=color)
         draw.text((left + 22, top + 2), text, fill="black", font=font)
     return canvas
+
+
+HEAT = ((12, 7, 35), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+"""From nothing to the most: dark to bright, so that it can be read without colours too."""
+
+TILE = 224
+"""Pixels of a side of each picture of a split."""
+
+
+def draw_looks(photo: Image.Image, looks: Sequence[Look]) -> Image.Image:
+    """A row for each of the `looks`: the photo that the network saw, and over it what each split adds.
+
+    The brightest colour is the most that any split of the row adds anywhere.
+    """
+    photo = photo.convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
+    grey = photo.convert("L").convert("RGB")
+    most = max((len(look.maps) for look in looks), default=0)
+    canvas = Image.new("RGB", ((most + 1) * TILE, len(looks) * (TILE + LINE)), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=12)
+    for row, look in enumerate(looks):
+        top = row * (TILE + LINE)
+        canvas.paste(photo, (0, top + LINE))
+        draw.text((4, top + 2), look.block, fill="black", font=font)
+        peak = float(np.abs(look.maps).max()) or 1.0
+        for column, (heat, share) in enumerate(zip(look.maps, look.shares), 1):
+            canvas.paste(Image.blend(grey, _heat(heat / peak), 0.7), (column * TILE, top + LINE))
+            draw.text((column * TILE + 4, top + 2), f"split {column}: {share:.1%}", fill="black", font=font)
+    return canvas
+
+
+def _heat(values: np.ndarray) -> Image.Image:
+    """Numbers (H, W) from 0 to 1 in colours, as large as a tile."""
+    enlarged = Image.fromarray(values.astype(np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR)
+    place = np.asarray(enlarged).clip(0, 1) * (len(HEAT) - 1)
+    colors = [np.interp(place, range(len(HEAT)), channel) for channel in zip(*HEAT)]
+    return Image.fromarray(np.stack(colors, axis=-1).astype(np.uint8))
 
 
 def draw_objects(

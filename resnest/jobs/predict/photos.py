@@ -7,9 +7,9 @@ from pathlib import Path
 
 from resnest.data.photos import PHOTOS, find_photos
 
-DETECTIONS, OVERLAY, LABELS = ".detections.png", ".overlay.png", ".labels.png"
+DETECTIONS, OVERLAY, LABELS, ATTENTION = ".detections.png", ".overlay.png", ".labels.png", ".attention.png"
 
-MADE = (DETECTIONS, OVERLAY, LABELS)
+MADE = (DETECTIONS, OVERLAY, LABELS, ATTENTION)
 """What the names of pictures that are made of photos end with: in a folder they are no photos to look into."""
 
 
