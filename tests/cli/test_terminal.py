@@ -210,4 +210,4 @@ def opened_by(process, path):
         with contextlib.suppress(OSError):
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.02)
-    pytest.fail(process.communicate()[1])
+    pytest.fail(process.communicate()[1].decode())

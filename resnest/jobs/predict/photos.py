@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnest.data.photos import PHOTOS, find_photos
+from resnest.data.photos import PHOTOS, find_photos, upright_size
 
 DETECTIONS, OVERLAY, LABELS, ATTENTION = ".detections.png", ".overlay.png", ".labels.png", ".attention.png"
 
@@ -16,7 +16,8 @@ MADE = (DETECTIONS, OVERLAY, LABELS, ATTENTION)
 def photos_in(paths: Sequence[Path]) -> list[Path]:
     """The photos among `paths` and in those that are folders, where what was made of photos last time is left out.
 
-    Raises FileNotFoundError for what does not exist and ValueError where there is no photo.
+    Raises FileNotFoundError for what does not exist and ValueError where there is no photo. A photo that is alone is
+    looked into: of several the others can still be used.
     """
     photos = [photo for path in paths for photo in (_unmade(path) if path.is_dir() else [path])]
     missing = [photo for photo in photos if not photo.exists()]
@@ -24,6 +25,8 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
         raise FileNotFoundError(f"there is no photo {missing[0]}")
     if not photos:
         raise ValueError(f"there is no photo in {', '.join(map(str, paths))}; known are {', '.join(PHOTOS)}")
+    if len(photos) == 1:
+        upright_size(photos[0])
     return photos
 
 

@@ -89,7 +89,7 @@ def test_where_it_cannot_write_is_said_before_any_work(own, words, message, monk
     (own / "weights.png").symlink_to(own / "tiny.npz")
     (own / "b.png").write_bytes((own / "a.png").read_bytes())
     before = {path: path.read_bytes() for path in own.iterdir() if path.is_file()}
-    monkeypatch.setattr("resnest.data.photos.open_photo", None)  # opening the photo is work already
+    monkeypatch.setattr("resnest.jobs.predict.segmentation.open_labeller", None)  # reading weights is work already
     words = [word.format(own, name=own.name) for word in words]
     found = run("segment", own / "a.png", "--weights", own / "tiny.npz", *words)
     assert message in " ".join(refused(found).split())
