@@ -19,6 +19,7 @@ PEERS_READY := $(PEERS)/ready-$(VERSION)
 SMP := https://github.com/qubvel-org/segmentation_models.pytorch
 SMP_COMMIT := 5006616357631a48c7c8e11977cf5abb00803590
 SMP_CHECKOUT := $(PEERS)/suites/smp
+TIMM_TESTS := $(PEERS)/suites/timm
 
 MUTANTS := build/mutants
 
@@ -40,7 +41,7 @@ test-matrix: venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/python tools/versions.py $(foreach row,$(ROWS),'$(row)')
 
-test-peers: $(PEERS_READY) | $(SMP_CHECKOUT)
+test-peers: $(PEERS_READY) | $(SMP_CHECKOUT) $(TIMM_TESTS)
 	$(PEERS)/bin/pytest -rs peers
 
 # cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours.
@@ -81,6 +82,12 @@ $(PEERS_READY): peers/requirements.txt pyproject.toml setup.cfg
 $(SMP_CHECKOUT): | $(PEERS_READY)
 	git init --quiet $@.new && git -C $@.new fetch --quiet --depth 1 $(SMP) $(SMP_COMMIT) \
 		&& git -C $@.new checkout --quiet FETCH_HEAD && mv $@.new $@ || rm -rf $@.new
+
+# timm's own tests, which its source distribution has: of the version that is installed beside them.
+$(TIMM_TESTS): | $(PEERS_READY)
+	$(PEERS)/bin/pip download --quiet --no-deps --no-binary timm --dest $@.new $$(grep ^timm== peers/requirements.txt)
+	tar -xzf $@.new/timm-*.tar.gz -C $@.new
+	mkdir $@ && mv $@.new/timm-*/tests $@ && rm -r $@.new
 
 # Pin every package that development needs, for all supported interpreters at once.
 lock: venv

@@ -71,6 +71,13 @@ class _Finder:
 sys.meta_path.insert(0, _Finder)
 
 
+MARKS = {
+    "segmentation-models-pytorch": "compile logits_match torch_export torch_script",
+    "timm": "backward base cfg cfg_nonstd features forward fxbackward fxforward timeout torchscript",
+}
+
+
 def pytest_configure(config):
-    for mark in ("compile", "logits_match", "torch_export", "torch_script"):
-        config.addinivalue_line("markers", f"{mark}: in segmentation-models-pytorch's own tests")
+    for library, marks in MARKS.items():
+        for mark in marks.split():
+            config.addinivalue_line("markers", f"{mark}: in {library}'s own tests")

@@ -3,20 +3,14 @@
 `make test-peers` fetches the checkout; what the package index has of the library comes without these tests.
 """
 
-import importlib
 import os
-import sys
-from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
+import suites
 
 import resnest
 import resnest.smp
-
-CHECKOUT = Path(__file__).parents[1] / ".venv-peers" / "suites" / "smp"
-if not (CHECKOUT / "tests" / "encoders" / "base.py").exists():
-    pytest.skip(f"there is no checkout of segmentation-models-pytorch in {CHECKOUT}", allow_module_level=True)
 
 EVERY = os.environ.get("RUN_ALL_ENCODERS", "").lower() in ("1", "true", "y", "yes")
 """As in their own tests: all of a kind of encoders, or those that are small."""
@@ -26,16 +20,7 @@ MODELS = ("deeplab", "fpn", "linknet", "manet", "pan", "psp", "unet", "unetplusp
 
 
 def theirs(module):
-    """A module of their tests, which are a package called `tests` as ours are."""
-    own = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "tests"}
-    sys.path.insert(0, str(CHECKOUT))
-    try:
-        return importlib.import_module(module)
-    finally:
-        sys.path.remove(str(CHECKOUT))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-            del sys.modules[name]
-        sys.modules.update(own)
+    return suites.theirs("smp", module)
 
 
 class TestEncoders(theirs("tests.encoders.base").BaseEncoderTester):

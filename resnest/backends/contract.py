@@ -77,7 +77,7 @@ class Contract:
     @property
     def head_hidden_size(self) -> int:
         """Numbers that the classifier sees of an image."""
-        return self.spec.pooled_channels if self.last_stage == 4 else self.num_features
+        return self.num_features * (2 if self.global_pool == "catavgmax" else 1)
 
     @property
     def in_chans(self) -> int:

@@ -7,6 +7,7 @@ has become, and what no spec says is refused instead of being left out.
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,4 +53,4 @@ def changed(name: str, ours: Any, built: Any, spec: ResNeStSpec) -> ValueError:
 
 
 def _line(module: Any) -> str:
-    return " ".join(repr(module).split())
+    return textwrap.shorten(repr(module), 120, placeholder=" ...")

@@ -93,6 +93,30 @@ def test_a_pruned_network_ends_with_the_last_map_that_is_kept(backend, last):
             model.forward_intermediates(backend.array(IMAGES), [4])
 
 
+@pytest.mark.parametrize(("pool", "width"), [("avg", 512), ("catavgmax", 1024)])
+def test_a_pruned_network_gets_a_classifier_of_the_map_that_it_ends_with(backend, pool, width):
+    model = double(backend, tiny())
+    stages = backend.stages(model, IMAGES)
+    model.prune_intermediate_layers([2])
+    model.reset_classifier(7, pool)
+    weights = backend.module.get_weights(model)
+    assert model.head_hidden_size == width
+    assert weights["fc.weight"].shape == (7, width)
+    pooled = [stages[2].mean((2, 3)), stages[2].max((2, 3))][: width // 512]
+    expected = np.concatenate(pooled, 1) @ weights["fc.weight"].T + weights["fc.bias"]
+    assert relative(backend.predict(model, IMAGES), expected) < 1e-13
+
+
+def test_a_pruned_network_is_not_saved_as_the_whole_one_and_a_short_sentence_says_why(backend, tmp_path):
+    model = backend.build(tiny())
+    model.prune_intermediate_layers([2])
+    for action in (model.deploy, lambda: model.save_pretrained(tmp_path / "folder")):
+        with pytest.raises(ValueError, match=r"^layer3 is .* where tiny has .* \.\.\., and what is built") as error:
+            action()
+        assert len(str(error.value)) < 500
+    assert not [*tmp_path.rglob("*.*")]
+
+
 def test_a_backbone_gives_its_maps_in_the_order_asked(backend):
     weights = draw_weights(dataclasses.replace(tiny(), num_classes=0))
     build = {"stage_depths": (1, 2, 1, 1), "bottleneck_width": 8, "stem_width": 8, "weights": weights}

@@ -145,7 +145,7 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
             self.avgpool = pooling(spec.global_pool)
             self.flatten = flatten(spec.global_pool)
             self.drop = nn.Dropout(final_drop) if final_drop else Identity()
-            self.fc = classifier(spec)
+            self.fc = classifier(spec.num_classes, spec.pooled_channels)
         self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
 
     def forward_stem(self, x: Any) -> Any:
@@ -255,7 +255,7 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
         with self.name_scope():
             self.exchange("avgpool", pooling(pool))
             self.exchange("flatten", flatten(pool))
-            self.exchange("fc", classifier(self.spec))
+            self.exchange("fc", classifier(num_classes, self.head_hidden_size))
         self.fc.cast(weight.dtype)
         self.fc.initialize(ctx=weight.list_ctx())
 
@@ -308,8 +308,7 @@ def stem(spec: ResNeStSpec, norm_layer: NormLayer = BatchNorm) -> Any:
     return sequential([*layers, conv2d(last.conv)])
 
 
-def classifier(spec: ResNeStSpec) -> Any:
-    if not spec.num_classes:
+def classifier(num_classes: int, channels: int) -> Any:
+    if not num_classes:
         return Identity()
-    channels = spec.pooled_channels
-    return nn.Dense(spec.num_classes, in_units=channels, weight_initializer=mx.init.Uniform(channels**-0.5))
+    return nn.Dense(num_classes, in_units=channels, weight_initializer=mx.init.Uniform(channels**-0.5))

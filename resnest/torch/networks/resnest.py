@@ -125,7 +125,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         self.avgpool = pooling(spec.global_pool)
         self.flatten = flatten(spec.global_pool)
         self.drop = nn.Dropout(final_drop)
-        self.fc = classifier(spec)
+        self.fc = classifier(spec.num_classes, spec.pooled_channels)
         self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
         self.last_gamma = last_gamma
         self.draw_weights()
@@ -209,9 +209,9 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         wanted = take_indices(indices, self.last_stage)
         self.last_stage = max(wanted)
         for stage in range(self.last_stage + 1, 5):
-            setattr(self, f"layer{stage}", nn.Identity())
+            setattr(self, f"layer{stage}", nn.Identity().train(self.training))
         if self.last_stage == 0:
-            self.maxpool = nn.Identity()
+            self.maxpool = nn.Identity().train(self.training)
         if prune_head or self.last_stage < 4:
             self.reset_classifier(0, "")
         return wanted
@@ -238,8 +238,9 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         pool = next_pool(self.spec, num_classes) if global_pool is None else global_pool
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(self.parameters())
-        self.avgpool, self.flatten = pooling(pool), flatten(pool)
-        self.fc = classifier(self.spec).to(device=weight.device, dtype=weight.dtype)
+        self.avgpool, self.flatten = pooling(pool).train(self.training), flatten(pool).train(self.training)
+        fc = classifier(num_classes, self.head_hidden_size).train(self.training)
+        self.fc = fc.to(device=weight.device, dtype=weight.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Have training keep each block's input alone and compute the rest again: less memory, a third more time."""
@@ -291,7 +292,5 @@ def stem(spec: ResNeStSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
     return nn.Sequential(*layers, conv2d(last.conv))
 
 
-def classifier(spec: ResNeStSpec) -> nn.Module:
-    if not spec.num_classes:
-        return nn.Identity()
-    return nn.Linear(spec.pooled_channels, spec.num_classes)
+def classifier(num_classes: int, channels: int) -> nn.Module:
+    return nn.Linear(channels, num_classes) if num_classes else nn.Identity()
