@@ -1,4 +1,7 @@
-"""The README's performance table and plot: python benchmarks/run.py OUTPUT [--threads 2] [--clock wall|cpu] [NAMES]."""
+"""The performance table of docs/speed.md and the README's plot.
+
+python benchmarks/run.py OUTPUT [--threads 2] [--clock wall|cpu] [NAMES]
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def predictions_in_full(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def headline(reports: list[dict[str, Any]]) -> str:
-    """The README's table, as Markdown: the network measured in full, batch 1 beside batch 8."""
+    """The table in docs/speed.md, as Markdown: the network measured in full, batch 1 beside batch 8."""
     shown = predictions_in_full(reports)
     columns = [f"{title} {one['job']['batch']}" for one in shown for title in ("ms, batch", "over peer, batch")]
     lines = [

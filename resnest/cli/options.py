@@ -12,6 +12,7 @@ import click
 from resnest.cli.paths import Input
 from resnest.cli.values import CLASSIFIER, DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
 from resnest.specs import ResNeStSpec, find
+from resnest.specs.arguments import closest
 from resnest.specs.protocols import PROTOCOLS
 
 output_stride_option = click.option(
@@ -24,9 +25,20 @@ output_stride_option = click.option(
 FIRST = "first"
 """What `--pretrained` asks for by itself: the weights of the first source that has some."""
 
+
+class Source(Word):
+    """Whose weights; what stands behind a bare `--pretrained` is taken for one, and the answer says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if value not in self.choices:
+            known = closest(str(value), self.choices)
+            self.fail(f"there are no weights of {value!r}; {known} (without a source, --pretrained goes last)")
+        return value
+
+
 pretrained_option = click.option(
     "--pretrained",
-    type=Word([FIRST, *PROTOCOLS]),
+    type=Source([FIRST, *PROTOCOLS]),
     is_flag=False,
     flag_value=FIRST,
     metavar="[SOURCE]",

@@ -15,7 +15,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from resnest.backends import registry
-from resnest.cli.options import which_option
+from resnest.cli.options import pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output
 from resnest.cli.terminal import Command, console, errors
 from resnest.cli.values import CLASSIFIER, THREADS, Setting, Word
@@ -33,6 +33,7 @@ from resnest.cli.yaml import yaml_lines
 )
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to train; without it the first backend.")
 @click.option("--weights", type=Input("weight file"), help="A weight file to start from, of any classes.")
+@pretrained_option
 @which_option
 @click.option("--config", type=Input("file of YAML"), help="A file of YAML with keys; `resnest recipe` makes one.")
 @click.option("--resume", is_flag=True, help="Go on at the last checkpoint in --output; where there is none, start.")
@@ -45,6 +46,8 @@ from resnest.cli.yaml import yaml_lines
 def command(
     name: str,
     words: tuple[str, ...],
+    weights: Path | None,
+    pretrained: str | None,
     freeze_stages: int | None,
     freeze_norm: bool,
     processes: int,
@@ -64,10 +67,11 @@ def command(
     from resnest.jobs.train.start import open_training
     from resnest.jobs.train.stopping import on_signals
 
+    weights = weight_file(name, weights, pretrained)
     words += () if freeze_stages is None else (f"freeze_stages={freeze_stages}",)
     words += ("freeze_norm=true",) if freeze_norm else ()
     with errors.status(f"{name}: images and weights"):
-        training = open_training(name, words=words, **asked)
+        training = open_training(name, words=words, weights=weights, **asked)
     if dry_run:
         _preview(training)
         return

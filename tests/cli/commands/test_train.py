@@ -10,6 +10,7 @@ from PIL import Image
 import resnest.weights
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.source import Photos
+from resnest.weights.published import pretrained
 from tests.support.cli import refused, run
 from tests.support.images import photo_folder
 
@@ -41,6 +42,21 @@ def test_it_trains_and_says_what_it_leaves(train, backend, tmp_path):
     assert found == {"log.csv", "curve.png", "classes.txt", "best.safetensors", "last.safetensors", "checkpoints"}
     assert (tmp_path / "out" / "classes.txt").read_text().split() == ["class0", "class1", "class2"]
     assert resnest.weights.load(tmp_path / "out" / "last.safetensors")["fc.weight"].shape == (3, 2048)
+
+
+@pytest.mark.torch
+def test_published_weights_are_fetched_and_begun_with(train, tmp_path, monkeypatch):
+    begun = tmp_path / "published.npz"
+    assert train(output="first").exit_code == 0
+    resnest.weights.convert(tmp_path / "first" / "last.safetensors", begun)
+    asked = []
+    monkeypatch.setattr(pretrained, "download", lambda *source: asked.append(source) or begun)
+    ran = train("--pretrained", "timm", "epochs=1", "lr=0.0", "--freeze-norm")
+    assert ran.exit_code == 0, ran.output
+    assert asked == [("resnest14", "timm")]
+    first, then = (resnest.weights.load(path) for path in (begun, tmp_path / "out" / "last.safetensors"))
+    assert (first["conv1.0.weight"] == then["conv1.0.weight"]).all()
+    assert "--pretrained goes without" in refused(train("--pretrained", "timm", "--weights", begun, output="other"))
 
 
 @pytest.mark.torch
