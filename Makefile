@@ -3,7 +3,8 @@
 # make test-lowest  the test suite with the lowest versions that pyproject.toml allows, on Python 3.10
 # make test-matrix  PyTorch, MXNet, both, neither and the wheel alone, on Python 3.10 to 3.13; ROWS="3.12-* *-bare" chooses
 # make test-peers  the toolboxes that use ResNeSt, and their own suites on ours, in an environment of their own: Python 3.11
-# make mutants  small faults in the code, and which of them a test notices: hours
+# make mutants  small faults in the code, and which of them a test notices: hours, and it goes on where it was stopped;
+#               AT=HEAD tries what no test noticed again, with the code and the tests of that commit
 # make check    lint, format check, types, which floor may import which
 # make venv     only the environment that these run in
 # PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
@@ -44,17 +45,17 @@ test-matrix: venv
 test-peers: $(PEERS_READY) | $(SMP_CHECKOUT) $(TIMM_TESTS)
 	$(PEERS)/bin/pytest -rs peers
 
-# cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours.
+# cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours. Remove the sample for another one.
 $(MUTANTS)/sample.jsonl:
 	$(PYTHON) -m venv --clear $(MUTANTS)/venv
 	$(MUTANTS)/venv/bin/pip install --quiet cosmic-ray==8.7.0
-	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $@
+	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $(MUTANTS)
 
 mutants: venv $(MUTANTS)/sample.jsonl
-	$(BIN)/pip install --quiet --target $(MUTANTS)/coverage coverage==7.17.4
-	PYTHONPATH=$(MUTANTS)/coverage $(BIN)/python benchmarks/mutants/cover.py $(MUTANTS)/sample.jsonl $(MUTANTS)/cover.jsonl
-	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS)/sample.jsonl $(MUTANTS)/cover.jsonl $(MUTANTS)/results.jsonl
-	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS)/sample.jsonl $(MUTANTS)/results.jsonl > benchmarks/results/mutants.md
+	$(BIN)/pip install --quiet --upgrade --target $(MUTANTS)/coverage coverage==7.17.4
+	PYTHONPATH=$(MUTANTS)/coverage $(BIN)/python benchmarks/mutants/cover.py $(MUTANTS) $(AT:%=--at %)
+	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS) $(AT:%=--at %)
+	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS) > benchmarks/results/mutants.md
 
 check: venv
 	$(BIN)/ruff check .

@@ -1,10 +1,11 @@
 """Write down what came of the mutants.
 
-    python benchmarks/mutants/report.py SAMPLE RESULTS > benchmarks/results/mutants.md
+    python benchmarks/mutants/report.py FOLDER > benchmarks/results/mutants.md
 
-The score is the share of mutants that a test noticed, of all that change what the code does; `equivalent.json` holds
-those that do not, each with why. "Before" are the tests of the commit that the sample is of, "after" also those that
-`trial.py --tests` took from a later one.
+The score is the share of mutants that a test noticed, of all that change what the code does: `equivalent.json` holds
+those that do not, each with why, and they count on neither side unless a test noticed them. `missed.json` says of
+others why no test is to notice them; they count as missed. "Before" are the tests of the sample's own commit, "after"
+also those that `trial.py --at` took from later ones.
 """
 
 from __future__ import annotations
@@ -14,51 +15,56 @@ import sys
 from pathlib import Path
 from typing import Any
 
-EQUIVALENT = Path(__file__).with_name("equivalent.json")
+import rows
+
+HERE = Path(__file__).parent
 
 
 def main() -> None:
-    sample, results = (read(Path(path)) for path in sys.argv[1:])
-    reasons = {key(row): row["why"] for row in json.loads(EQUIVALENT.read_text())}
-    tried = {row["id"] for row in results}
-    after = {row["id"] for row in results if row["caught"]}
-    before = {row["id"] for row in results if row["caught"] and not row["tests"]}
-    mutants = [mutant | {"why": reasons.get(key(mutant))} for mutant in sample if mutant["id"] in tried]
+    folder = Path(sys.argv[1])
+    sample, results = rows.read(folder / rows.SAMPLE), rows.read(folder / rows.RESULTS)
+    equivalent, reasons = (explained(name) for name in ("equivalent.json", "missed.json"))
+    tried = {row["id"] for row in results if "id" in row}
+    after = {row["id"] for row in rows.caught(results)}
+    before = {row["id"] for row in rows.caught(results) if row["at"] == sample[0]["commit"]}
+    mutants = [mutant for mutant in sample if mutant["id"] in tried]
     missed = [mutant for mutant in mutants if mutant["id"] not in after]
+    same = [mutant for mutant in missed if key(mutant) in equivalent]
     print(f"# Mutants\n\n{len(mutants)} small faults in the code of {sample[0]['commit'][:7]}, one at a time.")
-    print("Noticed: a test of the fault's own room, or of a floor that uses it, failed.\n")
-    print(table(mutants, before, after))
+    later = list(dict.fromkeys(row["at"][:7] for row in results if row["at"] != sample[0]["commit"]))
+    if later:
+        print(f"What no test of its time noticed was tried again, as the same fault in the code of {', '.join(later)}.")
+    print("Noticed: a test of the fault's own room, or of a floor that uses it, failed.")
+    print("Equivalent: what the code does is the same, so nothing can notice it; not counted.\n")
+    print(table(mutants, {mutant["id"] for mutant in same}, before, after))
     print("\n## Not noticed\n")
-    print("\n".join(line(mutant) for mutant in missed if not mutant["why"]))
+    print(*(line(mutant, reasons.get(key(mutant), "")) for mutant in missed if mutant not in same), sep="\n")
     print("\n## Equivalent\n")
-    print("\n".join(f"{line(mutant)}: {mutant['why']}" for mutant in missed if mutant["why"]))
+    print(*(line(mutant, equivalent[key(mutant)]) for mutant in same), sep="\n")
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def explained(name: str) -> dict[tuple[str, str, str], str]:
+    return {key(row): row["why"] for row in json.loads((HERE / name).read_text())}
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["path"], row["was"], row["now"]
 
 
-def table(mutants: list[dict[str, Any]], before: set[int], after: set[int]) -> str:
+def table(mutants: list[dict[str, Any]], equivalent: set[int], before: set[int], after: set[int]) -> str:
     """A row for each floor, and one for all."""
-    rows = ["| floor | mutants | equivalent | noticed before | after |", "|---|---|---|---|---|"]
+    lines = ["| floor | mutants | equivalent | noticed before | after |", "|---|---|---|---|---|"]
     for floor in [*dict.fromkeys(mutant["floor"] for mutant in mutants), "all"]:
-        here = [mutant for mutant in mutants if floor in (mutant["floor"], "all")]
-        counted = [mutant["id"] for mutant in here if mutant["id"] in after or not mutant["why"]]
-        shares = (
-            f"{len(noticed & {*counted})}, {len(noticed & {*counted}) / len(counted):.1%}"
-            for noticed in (before, after)
-        )
-        rows.append(f"| {floor} | {len(here)} | {len(here) - len(counted)} | {' | '.join(shares)} |")
-    return "\n".join(rows)
+        here = {mutant["id"] for mutant in mutants if floor in (mutant["floor"], "all")}
+        counted = here - equivalent
+        shares = (f"{len(some & counted)}, {len(some & counted) / len(counted):.1%}" for some in (before, after))
+        lines.append(f"| {floor} | {len(here)} | {len(here & equivalent)} | {' | '.join(shares)} |")
+    return "\n".join(lines)
 
 
-def line(mutant: dict[str, Any]) -> str:
+def line(mutant: dict[str, Any], why: str) -> str:
     was, now = (" ".join(mutant[side].split()) for side in ("was", "now"))
-    return f"- `{mutant['path']}:{mutant['line']}` `{was}` -> `{now}`"
+    return f"- `{mutant['path']}:{mutant['line']}` `{was}` -> `{now}`" + (f": {why}" if why else "")
 
 
 if __name__ == "__main__":

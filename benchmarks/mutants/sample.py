@@ -1,6 +1,6 @@
 """Draw mutants of the package: small changes of its code, each of which some test should notice.
 
-    python benchmarks/mutants/sample.py OUTPUT [--count 600] [--seed 0]
+    python benchmarks/mutants/sample.py FOLDER [--count 600] [--seed 0]
 
 Writes a line of JSON for each: where it is, what the line was and becomes, and the whole mutated file. Every floor
 gives as many, and in it every kind of change has an equal chance; no place in the code is changed twice. It needs
@@ -14,12 +14,12 @@ import ast
 import json
 import random
 import re
-import subprocess
 from collections.abc import Iterator
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import rows
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -44,14 +44,17 @@ IS_NOT = re.compile(r"ReplaceComparisonOperator_(Is_IsNot|IsNot_Is)$")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("output", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if changed := rows.git("status", "--porcelain", "resnest"):
+        parser.error(f"commit this first, or the mutants are of no commit:\n{changed}")
     drawn = sample(options.count, options.seed)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text("".join(json.dumps(mutant) + "\n" for mutant in drawn))
-    print(f"{len(drawn)} mutants in {options.output}")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / rows.RESULTS).unlink(missing_ok=True)  # they are of another sample
+    (options.folder / rows.SAMPLE).write_text("".join(json.dumps(mutant) + "\n" for mutant in drawn))
+    print(f"{len(drawn)} mutants in {options.folder / rows.SAMPLE}")
 
 
 def sample(count: int, seed: int) -> list[dict[str, Any]]:
@@ -59,7 +62,7 @@ def sample(count: int, seed: int) -> list[dict[str, Any]]:
     draw = random.Random(seed)
     floors = [mutants(floor, draw) for floor in FLOORS]
     turns = (mutant for turn in zip_longest(*floors) for mutant in turn if mutant)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    head = rows.commit("HEAD")
     return [mutant | {"id": number, "commit": head} for number, mutant in enumerate(islice(turns, count))]
 
 
@@ -81,7 +84,7 @@ def mutants(floor: str, draw: random.Random) -> Iterator[dict[str, Any]]:
         before = path.read_text()
         code = mutate_code(before, operator, occurrence)
         if runs(code) not in (None, runs(before)):
-            line, was, now = difference(before, code)
+            line, was, now = rows.difference(before, code)
             yield {"floor": floor, "path": str(path), "kind": kind, "line": line, "was": was, "now": now, "code": code}
 
 
@@ -116,15 +119,6 @@ def runs(code: str) -> str | None:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value.value = None
     return ast.dump(tree)
-
-
-def difference(before: str, after: str) -> tuple[int, str, str]:
-    """The number of the first line that differs, and what differs from there, before and after."""
-    old, new = before.splitlines(), after.splitlines()
-    first = next(number for number, (a, b) in enumerate(zip([*old, None], [*new, None])) if a != b)
-    last = next(number for number, (a, b) in enumerate(zip(old[::-1], new[::-1])) if a != b)
-    was, now = (" ".join(line.strip() for line in lines[first : len(lines) - last]) for lines in (old, new))
-    return first + 1, was, now
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from PIL import Image
 
 from resnest import get_detection_spec
 from resnest.backends import registry
+from resnest.specs.detection.anchors import Proposals
 from resnest.specs.detection.network import FAMILIES
 from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import relative
@@ -74,6 +75,19 @@ def test_nothing_found_is_an_empty_result_of_the_right_shapes(backend):
             assert image["masks"].shape == (0, 64, 96)
 
 
+def test_the_best_of_each_map_are_proposed_best_first(backend):
+    random = np.random.default_rng(0)
+    logits = [random.permutation(3 * side * side).reshape(1, 3, side, side) / 100 for side in (8, 4, 2, 1, 1)]
+    deltas = [np.zeros((1, 12, *x.shape[2:])) for x in logits]
+    head, rule = backend.build(tiny_detector()).rpn_head, Proposals(before=2, after=7, iou=1.0)
+    given = [[backend.array(x.astype(np.float32)) for x in maps] for maps in (logits, deltas)]
+    sizes = np.array([[256, 256]])  # which Gluon's leave to NumPy, as all that follows
+    ((boxes, scores),) = head.propose(*given, sizes if backend.name == "gluon" else backend.array(sizes), rule)
+    best = sorted((seen for x in logits for seen in np.sort(x.ravel())[-2:]), reverse=True)[:7]
+    assert np.asarray(scores) == pytest.approx(1 / (1 + np.exp(-np.array(best))))
+    assert boxes.shape == (7, 4)
+
+
 def test_an_image_with_pixels_that_are_no_numbers_is_named(backend):
     x = images(2, 3, 64, 96)
     x[1, 0, 5, 5] = float("nan")
@@ -81,7 +95,7 @@ def test_an_image_with_pixels_that_are_no_numbers_is_named(backend):
         look(backend, build(backend), x)
 
 
-@pytest.mark.parametrize("sizes", [[(64, 96)], [(64, 96), (65, 96)], [(64, 96), (0, 96)]])
+@pytest.mark.parametrize("sizes", [[(64, 96)], [(64, 96)] * 3, [(64, 96), (65, 96)], [(64, 96), (0, 96)]])
 def test_sizes_that_are_not_the_batchs_are_named(backend, sizes):
     with pytest.raises(ValueError, match="must be the height and width, without padding, of each of 2 images of 64x96"):
         look(backend, build(backend), images(2, 3, 64, 96), sizes)

@@ -77,6 +77,15 @@ def test_what_is_kept_is_scaled_to_keep_the_mean(backend):
     assert out.mean() == pytest.approx(1, rel=1e-5)
 
 
+def test_a_single_kept_pixel_takes_the_weight_of_all(backend):
+    layer = dropblock(backend, 0.8, block_size=1)
+    kept = {}
+    for _ in range(60):
+        out = backend.train(layer, np.ones((1, 1, 2, 2), np.float32))
+        kept[int((out > 0).sum())] = out.sum()
+    assert (kept[0], kept[1]) == (0, 4)
+
+
 def test_nothing_is_dropped_in_prediction(backend):
     x = photo_like(2, 4, 6, 5, dtype="float32")
     assert (backend.predict(dropblock(backend, 0.5), x) == x).all()

@@ -97,6 +97,14 @@ def test_a_backbone_gives_the_maps_asked_for_and_builds_no_more(backend):
     assert not any(name.startswith(("layer3", "layer4", "fc")) for name in backend.module.get_weights(model))
 
 
+def test_a_backbone_that_ends_early_has_the_modules_of_a_whole_one(backend):
+    def modules(model):
+        return list(vars(model).get("_modules") or model._children)
+
+    whole = backend.build(tiny(num_classes=0))
+    assert modules(backend.module.ResNeStFeatures(tiny(), out_indices=2)) == modules(whole)
+
+
 def test_a_backbone_has_no_classifier_to_reset(backend):
     with pytest.raises(TypeError, match="has no classifier"):
         backend.module.resnest14(features_only=True).reset_classifier(3)
@@ -166,6 +174,16 @@ def test_norms_start_as_the_identity(backend):
             assert (array == 0).all(), name
 
 
+def test_a_block_by_itself_starts_with_all_its_norms_as_the_identity(backend):
+    block = backend.module.Bottleneck(next(tiny().blocks()))
+    if backend.name == "gluon":
+        block.initialize()
+        scales = [block.bn1.gamma.data(), block.bn3.gamma.data()]
+    else:
+        scales = [block.bn1.weight, block.bn3.weight]
+    assert all((backend.numpy(scale) == 1).all() for scale in scales)
+
+
 def test_last_gamma_starts_every_block_as_its_shortcut(backend):
     weights = backend.module.get_weights(backend.module.create_model("resnest14", bottleneck_width=8, last_gamma=True))
     for name, array in weights.items():
@@ -173,6 +191,12 @@ def test_last_gamma_starts_every_block_as_its_shortcut(backend):
             assert (array == 0).all(), name
         elif name.endswith(".bn1.weight"):
             assert (array == 1).all(), name
+
+
+def test_nothing_is_dropped_unless_asked_for(backend):
+    model = backend.build(tiny())
+    ones = np.ones((2, 50), np.float32)
+    assert (backend.train(model.drop, ones) == ones).all()
 
 
 def test_final_drop_works_in_training_only(backend):

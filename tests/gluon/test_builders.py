@@ -30,6 +30,17 @@ def test_use_global_stats_leaves_the_running_statistics_alone_in_training():
 
 
 @pytest.mark.gluon
+@pytest.mark.parametrize("call", ["__call__", "forward_features", "forward_stages", "forward_intermediates"])
+def test_an_image_that_mxnet_would_crash_on_is_refused_wherever_it_goes_in(call):
+    import resnest.gluon
+    from resnest.gluon._mxnet import mx
+
+    model = resnest.gluon.resnest14(**NARROW)
+    with pytest.raises(ValueError, match="8x40 pixels is too small for resnest14"):
+        getattr(model, call)(mx.nd.zeros((1, 3, 8, 40)))
+
+
+@pytest.mark.gluon
 def test_split_drop_ratio_drops_inside_split_attention():
     import resnest.gluon
     from resnest.gluon._mxnet import mx

@@ -59,6 +59,16 @@ def test_loaded_weights_stay_and_move(gluon, mx):
     assert (gluon.module.get_weights(model)["bn1.running_mean"] == 0).all()
 
 
+def test_weights_go_where_ctx_says(gluon, mx):
+    backbone = get_spec("resnest14", output_stride=8, dilated_pooling="openmmlab", num_classes=0, **NARROW)
+    small = {"backbone": backbone, "channels": 8, "auxiliary_channels": 8}
+    weights = gluon.module.get_weights(gluon.module.create_segmenter("fcn_resnest101_voc", **small))
+    for ctx in (mx.cpu(1), [mx.cpu(0), mx.cpu(1)]):
+        for given in (weights, None):
+            model = gluon.module.create_segmenter("fcn_resnest101_voc", weights=given, ctx=ctx, **small)
+            assert contexts(model) == {str(one) for one in (ctx if isinstance(ctx, list) else [ctx])}
+
+
 @pytest.mark.parametrize("spec", [SPEC, tiny_segmenter()], ids=["classifier", "segmenter"])
 def test_a_parameter_file_is_loaded_onto_several_contexts(gluon, mx, spec, tmp_path):
     gluon.build(spec).save_parameters(str(tmp_path / "a.params"))

@@ -65,5 +65,12 @@ def test_parts_add_up():
     assert cost.activations == sum(layer.outputs for layer in cost.layers if layer.kind in ("conv", "linear"))
 
 
+def test_a_poolings_row_counts_its_input_and_output():
+    layers = {layer.name: layer for layer in get_spec("resnest14", stem_width=8).cost(64).layers}
+    pools = {name: (layer.inputs, layer.shape) for name, layer in layers.items() if layer.kind == "pool"}
+    assert pools["layer2.0.pool_after"] == (128 * 16 * 16, (128, 8, 8))
+    assert pools["layer2.0.downsample.0"] == (256 * 16 * 16, (256, 8, 8))
+
+
 def test_a_network_without_a_classifier_costs_no_linear_macs():
     assert get_spec("resnest14", num_classes=0).cost(64).linear_macs == 0

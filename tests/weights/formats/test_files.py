@@ -190,6 +190,23 @@ def test_what_is_wrong_with_a_member_of_an_npz_is_said(tmp_path, content, compla
         weights.load(path)
 
 
+def test_an_npz_is_called_cut_off_wherever_its_end_is_cut(tmp_path):
+    path = tmp_path / "a.npz"
+    weights.save(DRAWN, path)
+    whole = path.read_bytes()
+    for left in [*range(len(whole) - 22, len(whole)), len(whole) // 2, 30, 1, 0]:
+        path.write_bytes(whole[:left])
+        with pytest.raises(ValueError, match=r"a\.npz: it is no zip file, or it is cut off"):
+            weights.load(path)
+
+
+def test_an_array_may_have_more_bytes_than_a_zip_without_64_bits_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    array = np.arange(500, dtype="f4")
+    files.write_file(tmp_path / "a.npz", {"a": array})
+    assert np.array_equal(np.load(tmp_path / "a.npz")["a"], array)
+
+
 def test_arrays_come_back_from_npz_as_numpy_reads_them(tmp_path):
     arrays = {
         "fortran": np.asfortranarray(np.arange(24.0).reshape(2, 3, 4)),

@@ -1,4 +1,4 @@
-"""Thousands of broken weight files: each is read or refused in a sentence, fast, in little memory and in place."""
+"""Thousands of broken weight files: each is read or refused in a sentence, in little memory and in place."""
 
 import argparse
 import io
@@ -6,7 +6,6 @@ import json
 import random
 import resource
 import struct
-import time
 import tracemalloc
 import zipfile
 
@@ -21,8 +20,6 @@ from resnest.weights.formats.tensors import ALLOWANCE
 
 MUTANTS = {".params": 7_000, ".zip": 7_000, ".safetensors": 7_000, ".npz": 7_000, ".pth": 3_000, ".pt": 2_000}
 """Of each kind of file; pickles take longer than the others."""
-SLOWEST = 5.0
-"""Seconds; one takes about a millisecond, and other programs may hold it up."""
 
 NUMBERS = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 16, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 62, (1 << 63) - 1, -1)
 
@@ -167,7 +164,7 @@ def read_all(source):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_mutant_crashes_hangs_takes_much_memory_or_writes(kind, tmp_path, monkeypatch):
+def test_no_mutant_crashes_takes_much_memory_or_writes(kind, tmp_path, monkeypatch):
     inside = tmp_path / "outer" / "inside"
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
@@ -185,7 +182,7 @@ def test_no_mutant_crashes_hangs_takes_much_memory_or_writes(kind, tmp_path, mon
         mutant.write(content)
         mutant.truncate()
         tracemalloc.reset_peak()
-        resting, started = tracemalloc.get_traced_memory()[0], time.perf_counter()
+        resting = tracemalloc.get_traced_memory()[0]
         complaint = None
         try:
             read_all(path)
@@ -193,7 +190,6 @@ def test_no_mutant_crashes_hangs_takes_much_memory_or_writes(kind, tmp_path, mon
             complaint = str(error)
         outcomes["read" if complaint is None else "refused"] += 1
         assert complaint is None or (complaint.startswith(str(path)) and "\n" not in complaint), content
-        assert time.perf_counter() - started < SLOWEST, content
         assert tracemalloc.get_traced_memory()[1] - resting <= 2 * len(content) + ALLOWANCE, content
     tracemalloc.stop()
     mutant.close()

@@ -5,7 +5,6 @@ import os
 import pickle
 import struct
 import sys
-import time
 import tracemalloc
 
 import pytest
@@ -111,10 +110,8 @@ def test_what_was_not_built_can_be_called_without_end_and_stays_inert():
 def test_keys_that_are_no_texts_are_dropped_and_never_hashed():
     depth = 200
     nested = b")" + b"2\x86" * depth  # each tuple holds the one before twice
-    content = b"\x80\x02}" + nested + b"Vvalue\ns" + STOP  # its hash would take 2^200 steps
-    started = time.perf_counter()
+    content = b"\x80\x02}" + nested + b"Vvalue\ns" + STOP  # its hash would take 2^200 steps: this would never end
     assert read(content) == {}
-    assert time.perf_counter() - started < 5
 
 
 BOMBS = {

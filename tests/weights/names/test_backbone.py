@@ -215,6 +215,14 @@ def test_heads_behind_another_prefix_are_left_out_loudly(tmp_path, caplog):
     assert "decode_head, auxiliary_head" in caplog.text
 
 
+def test_heads_may_stand_before_the_backbone_and_in_it():
+    names = [f"backbone.{name}" for name in get_dialect("torch").from_canonical(TINY).values()]
+    heads = ["decode_head.conv_seg.weight", "auxiliary_head.conv_seg.weight"]
+    expected = get_dialect("torch").to_canonical(names)
+    assert list(expected.values()) == list(TINY.tensors())
+    assert get_dialect("torch").to_canonical([heads[0], *names[:9], heads[1], *names[9:]]) == expected
+
+
 def test_heads_beside_the_backbone_are_left_out_when_asked(tmp_path):
     arrays = draw_weights(TINY)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()} | {"head.block.weight": torch.ones(2)}
@@ -231,6 +239,15 @@ def test_two_networks_in_one_file_are_refused():
     both = [f"{who}.{name}" for who in ("teacher", "student") for name in names]
     with pytest.raises(ValueError, match=r"more than one network, behind the prefixes 'student\.' and 'teacher\.'"):
         detect_dialect(both).to_canonical(both)
+
+
+@pytest.mark.parametrize("form", [{"avg_down": False}, {"deep_stem": False}, {"deep_stem": False, "avg_down": False}])
+@pytest.mark.parametrize("dialect", ["torch", "gluon"])
+def test_the_authors_names_are_there_for_every_form(dialect, form):
+    spec = dataclasses.replace(TINY, **form)
+    names = get_dialect(dialect).from_canonical(spec)
+    assert list(names) == list(spec.tensors())
+    assert get_dialect(dialect).to_canonical(names.values()) == {theirs: ours for ours, theirs in names.items()}
 
 
 def test_two_names_for_one_tensor_are_refused():

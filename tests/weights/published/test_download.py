@@ -134,6 +134,25 @@ def test_a_server_that_is_not_there_is_named(target, monkeypatch):
         fetch("http://127.0.0.1:9/net.pth", target, sha256())
 
 
+def test_each_wait_is_twice_the_one_before(server, target, monkeypatch):
+    waits = []
+    monkeypatch.setattr(download, "FIRST_WAIT", 0.5)
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    server.cuts = [0] * download.TRIES
+    with pytest.raises(Unavailable, match="the connection ended at byte 0"):
+        fetch(f"{server.address}/net.pth", target, sha256())
+    assert waits == [0.5, 1, 2, 4]
+
+
+def test_a_terminal_sees_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes a terminal of what is none
+    monkeypatch.setenv("COLUMNS", "120")
+    with download.progress_bar("net.pth") as progress:
+        progress(2_000_000, 5_000_000)
+    assert "net.pth" in (said := capsys.readouterr().err)
+    assert "2.0/5.0 MB" in said
+
+
 def test_a_file_with_another_hash_is_refused_and_thrown_away(server, target):
     server.files["net.pth"] = CONTENT[:-1] + b"!"
     with pytest.raises(Unavailable, match=r"gives another file, with sha256 [0-9a-f]{8} instead of [0-9a-f]{8}$"):

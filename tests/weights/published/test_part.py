@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from resnest.weights.published.part import Unavailable, unpack
+from resnest.weights.published.part import Part, Unavailable, unpack
 from resnest.weights.published.verified import Hash
 from tests.support.server import serving
 
@@ -76,6 +76,14 @@ def test_ctrl_c_in_the_middle_leaves_what_came_and_the_next_call_goes_on(server,
     assert start(server, tmp_path / "net.pth").wait(60) == 0
     assert server.requests[-1][1] is not None
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
+
+
+def test_a_part_without_a_byte_is_not_kept_even_where_somebody_else_removed_it(tmp_path):
+    for removed in (False, True):
+        with Part(tmp_path / "net.pth.part", None):
+            if removed:
+                (tmp_path / "net.pth.part").unlink()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):

@@ -88,6 +88,27 @@ def test_a_row_knows_its_address(variant, source, address):
     assert row.address.startswith(("https://github.com/zhanghang1989/ResNeSt/releases/", "https://huggingface.co/"))
 
 
+TOP1 = {  # of the authors' tables, in PyTorch and in Gluon
+    "resnest50": (81.03, 81.04),
+    "resnest101": (82.83, 82.81),
+    "resnest200": (83.84, 83.88),
+    "resnest269": (84.54, 84.53),
+    "resnest50_fast_1s1x64d": (80.33, 80.35),
+    "resnest50_fast_2s1x64d": (80.53, 80.65),
+    "resnest50_fast_4s1x64d": (80.76, 80.90),
+    "resnest50_fast_1s2x40d": (80.59, 80.72),
+    "resnest50_fast_2s2x40d": (80.61, 80.84),
+    "resnest50_fast_4s2x40d": (81.14, 81.17),
+    "resnest50_fast_1s4x24d": (80.99, 80.97),
+}
+
+
+@pytest.mark.parametrize("variant", TOP1)
+def test_a_row_has_the_accuracy_that_was_published(variant):
+    found = [pretrained.find(variant, source)[0].top1 for source in ("authors-torch", "authors-gluon")]
+    assert tuple(found) == TOP1[variant]
+
+
 def test_hashes_are_whole():
     assert {len(row.hash) for row in rows("authors-torch")} == {8, 64}
     assert all(f"-{row.hash[:8]}." in row.name for row in (*rows("authors-torch"), *rows("authors-gluon")))
