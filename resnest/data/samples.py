@@ -71,6 +71,11 @@ class Samples:
         return images, labels
 
 
+def named(error: ValueError, source: Source, index: int) -> str:
+    """Why that image of the `source` cannot be read, in a sentence that names it."""
+    return str(error) if source.name(index) in str(error) else f"{source.name(index)}: {error}"
+
+
 def stacked(samples: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
     """A batch of samples: images (N, 3, H, W) and labels int64 (N,)."""
     images, labels = zip(*samples)

@@ -62,7 +62,7 @@ def command(
     Example: resnest train resnest50 --data flowers/ --output run/ batch=32
     """
     if processes > 1 and not dry_run:
-        _share(processes, asked["backend"])
+        _share(processes, asked["backend"], asked["output"] if asked["resume"] else None)
     from resnest.jobs.processes import process
     from resnest.jobs.train.start import open_training
     from resnest.jobs.train.stopping import on_signals
@@ -84,12 +84,17 @@ def command(
         raise click.exceptions.Exit(128 + stop.signal)  # as shells have it
 
 
-def _share(processes: int, backend: str | None) -> None:
-    """Let several processes run this command, and end as they do; one of those goes on."""
+def _share(processes: int, backend: str | None, resumed: Path | None) -> None:
+    """Let several processes run this command, and end as they do; one of those goes on.
+
+    What is `resumed` from a folder goes on in its own backend.
+    """
     from resnest.backends import registry, training
+    from resnest.jobs.train.checkpoints import Checkpoints
     from resnest.jobs.train.launch import JOINED, launch
 
-    backend = backend or next(iter(registry.BACKENDS))
+    known = None if resumed is None else Checkpoints(resumed / "checkpoints").backend()
+    backend = backend or known or next(iter(registry.BACKENDS))
     if JOINED in os.environ:
         training.joining(backend)  # what only serves the others, as MXNet's servers do, never comes back from this
     else:

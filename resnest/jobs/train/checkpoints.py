@@ -84,6 +84,15 @@ class Checkpoints:
         self._sweep()
         return target
 
+    def backend(self) -> str | None:
+        """What the last training was in, as far as its checkpoints tell, without reading their arrays."""
+        for step in reversed(self.steps()):
+            try:
+                return str(json.loads((self.path(step) / FACTS).read_text())["backend"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
+
     def load(self, step: int) -> Checkpoint:
         """The checkpoint of `step`; ValueError, saying what is wrong, where it is broken."""
         path = self.path(step)

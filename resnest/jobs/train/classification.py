@@ -80,15 +80,36 @@ def prepare_step(trainer: Trainer, config: Config, step: int, steps_per_epoch: i
 
 
 def evaluate(trainer: Trainer, source: Source, config: Config) -> dict[str, float]:
-    """Top-1 and top-5 in percent and the mean loss over all evaluation images, each of them seen once."""
+    """Top-1 and top-5 in percent and the mean loss over all evaluation images, each of them seen once.
+
+    Images that cannot be read are in none of these, and a warning names them.
+    """
     own = np.arange(source.evaluation)[process() :: processes()]
     size = max(config.recipe.batch // processes(), 1)
-    sums = np.zeros(4)
-    for images, labels in source.evaluated([own[start : start + size] for start in range(0, len(own), size)]):
+    sums, missed = np.zeros(4), np.zeros(source.evaluation)
+    reasons: dict[int, str] = {}
+    parts = [own[start : start + size] for start in range(0, len(own), size)]
+    for images, labels, unreadable in source.evaluated(parts):
+        reasons |= unreadable
+        if len(labels) == 0:
+            continue
         logits, labels = trainer.predict(images, averaged=True).astype(np.float64), np.asarray(labels)
         judged = accuracy(guesses(logits), labels)
         shifted = logits - logits.max(1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
         sums += [judged.first, judged.five, losses.sum(), len(labels)]
-    top1, top5, loss, images = trainer.total(sums)
-    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "eval_loss": loss / images}
+    missed[[*reasons]] = 1
+    totals = trainer.total(np.concatenate([sums, missed]))
+    if process() == 0:
+        _say_unreadable(source, np.flatnonzero(totals[4:]).tolist(), reasons)
+    top1, top5, loss, seen = totals[:4].tolist()
+    return {"top1": 100 * top1 / seen, "top5": 100 * top5 / seen, "eval_loss": loss / seen} if seen else {}
+
+
+def _say_unreadable(source: Source, numbers: list[int], reasons: Mapping[int, str]) -> None:
+    for number in numbers:  # the reasons of other processes' images they know alone
+        logger.warning("not counted: %s", reasons.get(number, f"{source.name(number)} cannot be read"))
+    if numbers:
+        logger.warning(
+            "%d of %d images to evaluate on cannot be read and are in no accuracy", len(numbers), source.evaluation
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from resnest.jobs.processes import process, processes
 from resnest.jobs.train.checkpoints import Checkpoint, Checkpoints
 from resnest.jobs.train.config import Config
 from resnest.jobs.train.log import Log, Row
-from resnest.jobs.train.source import Source
+from resnest.jobs.train.source import Broken, Source
 from resnest.jobs.train.tasks import task_of
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Training:
 
         The weights at the end are in `last.safetensors`, the best ones of all evaluations in `best.safetensors`: of
         the moving average, where there is one. Raises Diverged at the first loss that is no number, and OSError where
-        the last checkpoint cannot be written.
+        the last checkpoint cannot be written. At an image to train on that cannot be read it saves, and raises Broken.
         """
         trainer = self.open()
         if resume:
@@ -153,27 +154,32 @@ class Training:
         row = None
         pending: tuple[Row, Any] | None = None  # the device works while the loss before is read
         clock = _Clock(recipe.batch)
-        for batches in self.batches():
-            step = self.progress.step
-            rate = recipe.learning_rate(step, self.steps_per_epoch)
-            self.task.prepare_step(trainer, self.config, step, self.steps_per_epoch)
-            loss = trainer.step(batches, rate, key_of(run.seed, step, process()))
+        try:
+            for batches in self.batches():
+                step = self.progress.step
+                rate = recipe.learning_rate(step, self.steps_per_epoch)
+                self.task.prepare_step(trainer, self.config, step, self.steps_per_epoch)
+                loss = trainer.step(batches, rate, key_of(run.seed, step, process()))
+                if pending is not None:
+                    row = self._settle(trainer, *pending, log, clock)
+                self.progress.step = step = step + 1
+                pending = Row(step, (step - 1) // self.steps_per_epoch, rate, float("nan")), loss
+                ends = step % self.steps_per_epoch == 0
+                due = bool(run.save_every) and step % run.save_every == 0
+                stopping = bool(trainer.total(np.array([float(self.stopped())]))[0])
+                if ends or due or stopping:
+                    judged = self._evaluate(trainer) if ends and self._evaluates(step) else {}
+                    row = self._settle(trainer, *pending, log, clock, judged)
+                    pending = None
+                    self._save_or_say(trainer, last=stopping or step == self.steps)
+                    if log is not None and judged:
+                        log.draw()
+                if stopping and step < self.steps:
+                    return None
+        except Broken as error:
             if pending is not None:
-                row = self._settle(trainer, *pending, log, clock)
-            self.progress.step = step = step + 1
-            pending = Row(step, (step - 1) // self.steps_per_epoch, rate, float("nan")), loss
-            ends = step % self.steps_per_epoch == 0
-            due = bool(run.save_every) and step % run.save_every == 0
-            stopping = bool(trainer.total(np.array([float(self.stopped())]))[0])
-            if ends or due or stopping:
-                judged = self._evaluate(trainer) if ends and self._evaluates(step) else {}
-                row = self._settle(trainer, *pending, log, clock, judged)
-                pending = None
-                self._save_or_say(trainer, last=stopping or step == self.steps)
-                if log is not None and judged:
-                    log.draw()
-            if stopping and step < self.steps:
-                return None
+                self._settle(trainer, *pending, log, clock)
+            raise self._kept(trainer, error) from None
         return row
 
     def _settle(
@@ -202,6 +208,16 @@ class Training:
         self.listener(Moment(row, self.steps, clock.images_per_second()))
         return row
 
+    def _kept(self, trainer: Trainer, error: Broken) -> Broken:
+        """The error with the way out, after the steps before it are saved."""
+        if self.progress.step == 0:
+            return Broken(f"{error}: replace it, or take it out")
+        way_out = "replace it, and go on with --resume"
+        if processes() > 1:  # the others are in a step that waits for this one
+            return Broken(f"{error}: {way_out}")
+        self.save(trainer)
+        return Broken(f"{error}: {way_out}; step {self.progress.step} is saved")
+
     def _save_or_say(self, trainer: Trainer, last: bool) -> None:
         try:
             self.save(trainer)
@@ -219,7 +235,7 @@ class Training:
     def _evaluate(self, trainer: Trainer) -> dict[str, float]:
         """How good the network (its moving average, where there is one) is, the best of which is kept."""
         judged = self.task.evaluate(trainer, self.source, self.config)
-        first = judged[self.task.JUDGED[0]]
+        first = judged.get(self.task.JUDGED[0], -math.inf)
         if first > self.progress.best:
             self.progress.best, self.progress.best_step = first, self.progress.step
             self._write(trainer, "best")

@@ -12,13 +12,20 @@ from resnest.backends.training import Batch, Make, smoothed
 from resnest.data.augment import Augment
 from resnest.data.batches import Batches, Key, mixed
 from resnest.data.photos import prepare
-from resnest.data.samples import Empty, Samples
+from resnest.data.samples import Empty, Samples, named
 from resnest.data.samples import Source as Images
 from resnest.specs.protocols import DEFAULT, Preparation, preparation
 from resnest.specs.recipe import Recipe
 
+Evaluated = tuple[Any, Any, dict[int, str]]
+"""Images (N, C, H, W), their labels (N,), and of images that cannot be read the numbers with the reasons."""
+
 Load = Callable[[Make, Iterable[Any]], Iterator[Any]]
 """From what makes a batch of a key, and the keys, to the batches; a DataLoader's work."""
+
+
+class Broken(ValueError):
+    """An image to train on cannot be read, or its label is no class."""
 
 
 class Source(Protocol):
@@ -39,8 +46,14 @@ class Source(Protocol):
     def batches(self, keys: Batches) -> Iterator[Batch]:
         """For each list of the `keys` those images, augmented and mixed, and their targets."""
 
-    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
-        """For each of the `parts`, numbers of evaluation images, those images (N, C, H, W) and their labels (N,)."""
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[Evaluated]:
+        """For each of the `parts`, numbers of evaluation images, those images (N, C, H, W) and their labels (N,).
+
+        Images that cannot be read are left out of both; their numbers come with the reasons.
+        """
+
+    def name(self, number: int) -> str:
+        """What to call an evaluation image in a message."""
 
 
 class Arrays:
@@ -69,16 +82,19 @@ class Arrays:
             numbers = [number for _, number in part]
             yield _targeted(images[numbers], labels[numbers], self.classes, self.recipe, self.seed, step, part)
 
-    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[Evaluated]:
         images, labels = self.held_out
         for part in parts:
-            yield images[part], labels[part]
+            yield images[part], labels[part], {}
+
+    def name(self, number: int) -> str:
+        return f"image {number}"
 
 
 class Photos:
     """Photos in files, read ahead and augmented by the workers of a DataLoader; see `resnest.data.samples.open_split`.
 
-    An image that cannot be read, or whose label is no class, ends the training with a ValueError that names it.
+    An image to train on that cannot be read, or a label that is no class, is Broken, which names it.
     """
 
     def __init__(
@@ -96,10 +112,13 @@ class Photos:
     def batches(self, keys: Batches) -> Iterator[Batch]:
         return _unless_broken(self.load(self.learned, numbered(keys)))
 
-    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+    def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[Evaluated]:
         if self.held_out is None:
             return iter(())
         return _unless_broken(self.load(self.held_out, (part.tolist() for part in parts)))
+
+    def name(self, number: int) -> str:
+        return "" if self.held_out is None else self.held_out.source.name(number)
 
 
 def numbered(keys: Batches) -> Iterator[tuple[int, list[Key]]]:
@@ -131,23 +150,29 @@ class _Learned:
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """Prepared images and their labels for each list of numbers, or the error in place of them."""
+    """What can be read of each list of numbers, prepared, or the error in place of it."""
 
     source: Images
     classes: int
     how: Preparation
 
-    def __call__(self, numbers: list[int], empty: Empty) -> tuple[np.ndarray, np.ndarray] | ValueError:
+    def __call__(self, numbers: list[int], empty: Empty) -> Evaluated | ValueError:
         images = empty((len(numbers), 3, self.how.size, self.how.size), np.float32)
-        labels = np.empty(len(numbers), np.int64)
+        labels: dict[int, int] = {}
+        unreadable: dict[int, str] = {}
+        for number in numbers:
+            try:
+                photo, label = self.source[number]
+                images[len(labels)] = prepare(photo, self.how)[0]
+                labels[number] = label
+            except ValueError as error:
+                unreadable[number] = named(error, self.source, number)
+        found = np.array([*labels.values()], np.int64)
         try:
-            for place, number in enumerate(numbers):
-                photo, labels[place] = self.source[number]
-                images[place] = prepare(photo, self.how)[0]
-            _check_labels(labels, numbers, self.source, self.classes)
+            _check_labels(found, [*labels], self.source, self.classes)
         except ValueError as error:
             return error
-        return images, labels
+        return images[: len(found)] if unreadable else images, found, unreadable
 
 
 def _check_labels(labels: np.ndarray, numbers: Sequence[int], source: Images, classes: int) -> None:
@@ -166,5 +191,5 @@ def _targeted(
 def _unless_broken(batches: Iterator[Any]) -> Iterator[Any]:
     for batch in batches:
         if isinstance(batch, ValueError):
-            raise batch
+            raise Broken(*batch.args)
         yield batch

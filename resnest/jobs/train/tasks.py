@@ -44,7 +44,10 @@ class Task(Protocol):
         """Set what changes from step to step beside the learning rate."""
 
     def evaluate(self, trainer: Trainer, source: Source, config: Config) -> dict[str, float]:
-        """How good the network is on the evaluation images; the first figure decides which weights are the best."""
+        """How good the network is on the evaluation images; the first figure decides which weights are the best.
+
+        There is none where no image can be read.
+        """
 
 
 TASKS: tuple[Task, ...] = (classification,)  # type: ignore[assignment]  # `SPEC` is a module's, to be read only

@@ -13,7 +13,7 @@ from resnest.data.folders import ImageFolder
 from resnest.data.imagenet import imagenet_classes
 from resnest.data.loading import ahead
 from resnest.data.photos import prepare
-from resnest.data.samples import Source, open_split
+from resnest.data.samples import Source, named, open_split
 from resnest.jobs.processes import gathered, joined, process, processes, sum_over_processes
 from resnest.jobs.verify.accuracy import Accuracy, accuracy, guesses
 from resnest.specs.protocols import Preparation
@@ -85,8 +85,7 @@ def verify(
             image, label = source[index]
             return index, prepare(image, preparation), label
         except ValueError as error:
-            reason, name = str(error), source.name(index)
-            return index, reason if name in reason else f"{name}: {reason}", 0
+            return index, named(error, source, index), 0
 
     counts = dict.fromkeys(predicts, Accuracy())
     unreadable: list[tuple[int, str]] = []

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 import resnest.weights
+from resnest.data.folders import ImageFolder
+from resnest.jobs.train import launch as launching
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.source import Photos
 from resnest.weights.published import pretrained
@@ -27,7 +29,7 @@ def train(tmp_path, data, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
     def call(*words, output="out", backend="torch"):
-        options = ["--data", data, "--output", tmp_path / output, "--backend", backend]
+        options = ["--data", data, "--output", tmp_path / output, *(["--backend", backend] if backend else [])]
         return run("train", "resnest14", *options, *SMALL.split(), *words)
 
     return call
@@ -82,6 +84,59 @@ def test_a_signal_saves_and_ends_it_and_it_goes_on_where_it_was(train, tmp_path,
     assert train("--resume").exit_code == 0  # there is nothing left to do
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def test_evaluation_images_that_cannot_be_read_are_named_and_not_counted(train, backend, data, tmp_path, caplog):
+    for path in (data / "val").rglob("*.png"):
+        if path.name != "0.png":
+            cut_off(path)
+    ran = train(backend=backend.name)
+    assert ran.exit_code == 0, ran.output
+    assert caplog.text.count("not counted: ") == 2 * 3  # of which a terminal shows each once
+    assert f"not counted: {data / 'val' / 'class1' / '1.png'} is no photo that can be read" in caplog.text
+    assert "3 of 4 images to evaluate on cannot be read and are in no accuracy" in caplog.text
+    assert {row.judged.get("top1") for row in read_log(tmp_path / "out" / "log.csv")} <= {None, 0.0, 100.0}
+
+
+@pytest.mark.torch
+def test_where_none_can_be_read_there_is_no_accuracy(train, data, tmp_path, caplog):
+    for path in (data / "val").rglob("*.png"):
+        cut_off(path)
+    ran = train()
+    assert ran.exit_code == 0, ran.output
+    assert "4 of 4 images to evaluate on cannot be read" in caplog.text
+    assert {"top1" in row.judged for row in read_log(tmp_path / "out" / "log.csv")} == {False}
+    assert not (tmp_path / "out" / "best.safetensors").exists()
+
+
+def test_an_image_to_learn_from_that_cannot_be_read_costs_no_step(train, backend, data, tmp_path, monkeypatch):
+    whole = train("epochs=1", output="whole", backend=backend.name)
+    assert whole.exit_code == 0
+    path = next(data.rglob("train/class0/0.png"))
+    content, reads = path.read_bytes(), []
+
+    def read(self, index):
+        reads.append(index)
+        if len(reads) == 9:  # in the third step
+            cut_off(path)
+            index = self.names.index("class0/0.png")
+        return reading(self, index)
+
+    with monkeypatch.context() as patch:
+        reading = ImageFolder.__getitem__
+        patch.setattr(ImageFolder, "__getitem__", read)
+        message = refused(train("epochs=1", backend=backend.name))
+    assert "class0/0.png is no photo that can be read" in message
+    assert "replace it, and go on with --resume; step 2 is saved" in message
+    path.write_bytes(content)
+    assert train("--resume", "epochs=1").exit_code == 0
+    ours, theirs = (read_log(tmp_path / name / "log.csv") for name in ("out", "whole"))
+    assert [row.step for row in ours] == [1, 2, 3]
+    assert [row.loss for row in ours] == pytest.approx([row.loss for row in theirs], rel=1e-5)
+
+
 @pytest.mark.torch
 @pytest.mark.gluon
 def test_a_longer_training_is_gone_on_with_in_the_other_backend(train, tmp_path, backend):
@@ -89,6 +144,16 @@ def test_a_longer_training_is_gone_on_with_in_the_other_backend(train, tmp_path,
     ran = train("--resume", "epochs=3", backend=backend.name)
     assert ran.exit_code == 0, ran.output
     assert len(read_log(tmp_path / "out" / "log.csv")) == 9
+
+
+@pytest.mark.gluon
+def test_processes_that_go_on_are_started_for_the_backend_of_the_checkpoint(train, monkeypatch):
+    assert train("epochs=1", backend="gluon").exit_code == 0
+    asked = []
+    monkeypatch.setattr(launching, "launch", lambda command, number, backend: asked.append((number, backend)) or 0)
+    for words in (["--resume"], ["--resume", "--backend", "torch"], []):
+        assert train("--processes", 2, *words, backend=None).exit_code == 0
+    assert asked == [(2, "gluon"), (2, "torch"), (2, "torch")]
 
 
 @pytest.mark.torch
@@ -122,9 +187,8 @@ def unknown_class(data):
     Image.new("RGB", (40, 40)).save((data / "val" / "class1").rename(data / "val" / "clas1") / "a.png")
 
 
-def cut_off(data):
-    path = data / "train" / "class0" / "0.png"
-    path.write_bytes(path.read_bytes()[:200])
+def broken_image(data):
+    cut_off(data / "train" / "class0" / "0.png")
 
 
 @pytest.mark.torch
@@ -138,7 +202,7 @@ def cut_off(data):
         (["num_classes=4"], None, "num_classes=4 and the 3 classes in the data"),
         ([], empty_class, "class9 holds no image"),
         ([], unknown_class, "clas1 is a class that was not trained on; did you mean class"),
-        ([], cut_off, "0.png is no photo that can be read"),
+        ([], broken_image, "0.png is no photo that can be read"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

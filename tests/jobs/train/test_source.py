@@ -28,7 +28,7 @@ def photos(folder, backend, workers=0, classes=3, seed=3):
 
 
 def bytes_of(stream):
-    return [tuple(np.asarray(array).tobytes() for array in batch) for batch in stream]
+    return [tuple(np.asarray(array).tobytes() for array in batch[:2]) for batch in stream]
 
 
 @pytest.mark.torch
@@ -62,7 +62,7 @@ def test_evaluation_sees_each_image_once_and_draws_nothing(folder, backend):
     source = photos(folder, backend.name, workers=1)
     twice = [bytes_of(source.evaluated([np.arange(3), np.arange(3, 5)])) for _ in range(2)]
     assert twice[0] == twice[1]
-    labels = np.concatenate([np.asarray(labels) for _, labels in source.evaluated([np.arange(3), np.arange(3, 5)])])
+    labels = np.concatenate([np.asarray(labels) for _, labels, _ in source.evaluated([np.arange(3), np.arange(3, 5)])])
     assert labels.tolist() == [0, 0, 1, 1, 2]
 
 
@@ -73,6 +73,21 @@ def test_a_broken_image_is_named(folder, backend, workers):
     with pytest.raises(ValueError, match=r"class1/4\.png is no photo that can be read") as caught:
         list(photos(folder, backend.name, workers).batches(Batches(13, 4, 2)))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_evaluation_image_that_cannot_be_read_is_left_out_and_named(folder, backend, workers):
+    whole = bytes_of(photos(folder, backend.name, workers).evaluated([np.arange(2), np.arange(3, 5)]))
+    path = folder / "val" / "class1" / "1.png"  # the third of five
+    path.write_bytes(path.read_bytes()[:100])
+    source = photos(folder, backend.name, workers)
+    first, second = source.evaluated([np.arange(3), np.arange(3, 5)])
+    assert bytes_of([first, second]) == whole
+    assert list(first[2]) == [2]
+    assert first[2][2].startswith(f"{path} is no photo that can be read")
+    assert source.name(2) == str(path)
+    ((images, labels, unreadable),) = source.evaluated([np.array([2])])
+    assert (len(images), len(labels), list(unreadable)) == (0, 0, [2])
 
 
 @pytest.mark.torch
