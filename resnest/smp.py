@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resnest.specs.resnest import ResNeStSpec, get_spec, list_models
+from resnest.torch.layers.basic import laid_out, lying_like
 from resnest.torch.networks.resnest import ResNeStFeatures
 
 try:
@@ -49,12 +50,12 @@ class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
         return self.from_spec(spec, depth=self._depth)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        stem = self.relu(self.bn1(self.conv1(x)))
+        stem = self.relu(self.bn1(self.conv1(laid_out(x))))
         stage1 = self.layer1(self.maxpool(stem))
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
         stage4 = self.layer4(stage3)  # stages past `depth` are not built, and pass their input on
-        return [x, stem, stage1, stage2, stage3, stage4][: self._depth + 1]
+        return [lying_like(stage, x) for stage in [x, stem, stage1, stage2, stage3, stage4][: self._depth + 1]]
 
     def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
         super().set_in_channels(in_channels, pretrained)

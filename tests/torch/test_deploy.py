@@ -42,5 +42,5 @@ def test_a_deployed_torch_model_scripts_traces_and_compiles(radix):
 def test_on_a_cpu_the_deploy_form_computes_channels_last_whatever_the_images_are():
     model = Backend("torch").build(tiny()).deploy()
     assert model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
-    maps = model.forward_stages(torch.rand(2, 3, 64, 64))
-    assert maps[-1].is_contiguous(memory_format=torch.channels_last)
+    stem = model.forward_stem(torch.rand(2, 3, 64, 64))
+    assert stem.is_contiguous(memory_format=torch.channels_last)

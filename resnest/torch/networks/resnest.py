@@ -20,6 +20,8 @@ from resnest.torch.layers.basic import (
     avg_pool2d,
     conv2d,
     init_conv2d,
+    laid_out,
+    lying_like,
     max_pool2d,
     norm_after,
     norm_numbers,
@@ -152,17 +154,17 @@ class ResNeSt(Contract, nn.Module, SavedModel):
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
-        stem = self.forward_stem(x)
+        stem = self.forward_stem(laid_out(x))
         stage1 = self.layer1(stem)
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
-        return [stem, stage1, stage2, stage3, self.layer4(stage3)]
+        return [lying_like(stage, x) for stage in (stem, stage1, stage2, stage3, self.layer4(stage3))]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature map, (N, C, H / stride, W / stride)."""
         # Unlike in forward_stages, a feature map goes when the next stage has read it.
-        x = self.layer2(self.layer1(self.forward_stem(x)))
-        return self.layer4(self.layer3(x))
+        stage2 = self.layer2(self.layer1(self.forward_stem(laid_out(x))))
+        return lying_like(self.layer4(self.layer3(stage2)), x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """The logits, (N, num_classes), of the last feature map; `pre_logits` is what the classifier sees."""
@@ -170,7 +172,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         return x if pre_logits else self.fc(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        return self.forward_head(self.forward_features(laid_out(x)))
 
     def forward_intermediates(
         self,
@@ -189,15 +191,15 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         """
         wanted = take_indices(indices, self.last_stage)
         check_format(output_fmt)
-        x = self.relu(self.bn1(self.conv1(x)))
+        images, x = x, self.relu(self.bn1(self.conv1(laid_out(x))))
         maps = {0: x}
         if not stop_early or max(wanted) > 0:
             x = self.maxpool(x)
         for index, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), 1):
             if not stop_early or index <= max(wanted):
                 maps[index] = x = stage(x)
-        taken = [maps[index] for index in wanted]
-        return taken if intermediates_only else (x, taken)
+        taken = [lying_like(maps[index], images) for index in wanted]
+        return taken if intermediates_only else (lying_like(x, images), taken)
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -266,8 +268,8 @@ class ResNeStFeatures(ResNeSt):
             setattr(self, f"layer{stage}", nn.Identity())
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        stages = self.forward_stages(x)
-        return [stages[i] for i in self.out_indices]
+        stages = self.forward_stages(laid_out(x))  # lying like that, none but those asked for is copied
+        return [lying_like(stages[i], x) for i in self.out_indices]
 
     @property
     def feature_info(self) -> Any:

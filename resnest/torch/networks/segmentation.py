@@ -15,7 +15,7 @@ from resnest.backends.choose import arrays_of
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.torch.deploy import deploy
-from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, norm_of, reset
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, laid_out, lying_like, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import SavedModel, load_weights
@@ -141,11 +141,11 @@ class Segmenter(nn.Module, SavedModel):
         return self.backbone.forward_stages(x)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        stages = self.backbone(x)
-        logits = self.decode_head(stages)
+        stages = self.backbone(laid_out(x))
+        logits = lying_like(self.decode_head(stages), x)
         if self.auxiliary_head is None or not self.training:
             return logits
-        return logits, self.auxiliary_head(stages[:3])
+        return logits, lying_like(self.auxiliary_head(stages[:3]), x)
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) at the input's resolution, without training."""

@@ -16,7 +16,7 @@ from resnest.data.detection import prepare
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
 from resnest.specs.detection.network import DetectionSpec, get_detection_spec
 from resnest.torch.deploy import deploy
-from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, norm_of, reset
+from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, laid_out, lying_like, norm_of, reset
 from resnest.torch.layers.regions import align, decode, joined, operators, paste, suppress
 from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
 from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
@@ -143,7 +143,7 @@ class Detector(nn.Module, SavedModel):
 
     def forward_pyramid(self, x: Tensor) -> list[Tensor]:
         """The pyramid's maps, at strides 4, 8, 16, 32 and 64."""
-        return self.neck(self.backbone(x))
+        return [lying_like(level, x) for level in self.neck(self.backbone(laid_out(x)))]
 
     def forward(
         self, x: Tensor, sizes: Sequence[Sequence[int]] | None = None, truths: Sequence[Truth] | None = None
