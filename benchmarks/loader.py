@@ -29,9 +29,9 @@ from PIL import Image, features
 from torchvision import transforms
 
 from resnest.backends import training
+from resnest.backends.processor import machine
 from resnest.data.batches import Batches
 from resnest.data.samples import open_split
-from resnest.jobs.bench.run import machine
 from resnest.jobs.train.source import Photos
 from resnest.specs.recipe import Augmentation, get_recipe
 from resnest.specs.resnest import MEAN, STD

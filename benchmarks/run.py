@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from resnest import get_spec, list_models
+from resnest.backends.processor import machine
 from resnest.jobs.bench.plot import plot
-from resnest.jobs.bench.run import PEERS, Job, contenders, machine, report, run
+from resnest.jobs.bench.run import PEERS, Job, contenders, report, run
 
 IN_FULL = "resnest50"
 """The network that is measured in every form; of the others, those in the table of all networks."""

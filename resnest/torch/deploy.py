@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnest.backends.processor import check_dtype
 from resnest.torch.weights import get_weights, live_spec, load_weights, norms, unwrapped
 from resnest.weights.fold import in_form_of
 
@@ -100,6 +101,21 @@ class OptimizedModel:
             )
 
 
+class Rounded(torch.nn.Module):
+    """A network that computes in another `dtype` than its images and results have."""
+
+    def __init__(self, network: Any, dtype: str):
+        super().__init__()
+        self.dtype = getattr(torch, dtype)
+        self.network = network.to(self.dtype)
+
+    def forward(self, images: Tensor) -> Any:
+        outputs = self.network(images.to(self.dtype))
+        if isinstance(outputs, Tensor):
+            return outputs.to(images.dtype)
+        return [output.to(images.dtype) for output in outputs]
+
+
 SIGNATURE = "resnest"
 """Under this name a package keeps what images it takes."""
 
@@ -111,6 +127,7 @@ def optimize(
     *,
     dynamic: bool = False,
     keep_memory: bool = False,
+    dtype: str | None = None,
 ) -> OptimizedModel:
     """A compiled function that predicts what `model` does, for images of the shape of `example`, (N, C, H, W).
 
@@ -119,14 +136,19 @@ def optimize(
     convolutions. It takes a C++ compiler and about a minute, and what it gives is bound to
     this kind of processor. With `dynamic` the batch, height and width stay open, which costs
     speed. `path` keeps it as a `.pt2` package, which `OptimizedModel.load` opens in the next process.
-    `keep_memory` calls `keep_freed_memory`, which is for the whole process. Raises ValueError for a path of
-    another kind.
+    `keep_memory` calls `keep_freed_memory`, which is for the whole process. `dtype` ("bfloat16", "float16") is what it
+    computes in; images and results keep the dtype of `example`. Raises ValueError for a path of another kind and
+    for a dtype that the processor has no instructions for.
     """
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
+    if dtype is not None and example.device.type == "cpu":
+        check_dtype(dtype)
     if keep_memory:
         keep_freed_memory()
     network = deploy(model).to(memory_format=torch.channels_last)
+    if dtype is not None:
+        network = Rounded(network, dtype)
     minimum = model.spec.feature_strides[-1] + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
     shape = [None, example.shape[1], None, None] if dynamic else list(example.shape)
     signature = {

@@ -93,3 +93,28 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert int(faults) < 1000  # of the 16384 pages of 64 MiB
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("bfloat16", 0.03), ("float16", 0.004)])
+def test_another_dtype_is_inside_alone(monkeypatch, dtype, bound):
+    """What would be compiled is run as it is: the compiler takes half a minute."""
+    programs = []
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx512_bf16", "avx512_fp16"])
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", lambda program, **_: programs.append(program))
+    monkeypatch.setattr(OptimizedModel, "load", lambda path: None)
+    model = ResNeSt(tiny()).eval()
+    load_weights(model, draw_weights(tiny()))
+    images = torch.randn((2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    optimize(model, images, dtype=dtype)
+    with torch.no_grad():
+        found, exact = programs[0].module()(images), model.double()(images.double())
+    assert found.dtype == torch.float32
+    assert 0.0002 < float((found - exact).abs().max() / exact.abs().max()) < bound
+    insides = [node for node in programs[0].graph.nodes if "conv2d" in str(node.target)]
+    assert {node.meta["val"].dtype for node in insides} == {getattr(torch, dtype)}
+
+
+def test_a_dtype_that_the_processor_has_not_is_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx2"])
+    with pytest.raises(ValueError, match=r"no bfloat16 instructions .* take float32"):
+        optimize(None, torch.zeros(1, 3, 64, 64), dtype="bfloat16")

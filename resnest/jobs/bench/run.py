@@ -15,11 +15,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from resnest.backends import registry
+from resnest.backends.processor import machine
 from resnest.specs.resnest import ALIASES, get_spec
 
 FLOOR = "resnest.torch convolutions"
@@ -225,23 +225,3 @@ def report(job: Job, results: Sequence[Result]) -> dict[str, Any]:
         del row["versions"]
         rows.append(row)
     return {"job": asdict(job), "machine": machine(), "versions": versions, "results": rows}
-
-
-def machine() -> str:
-    """The processor's name and its widest instruction set, as far as the system tells them."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except FileNotFoundError:
-        text = ""
-    lines = [[part.strip() for part in line.partition(":")[::2]] for line in text.splitlines()]
-    names = [value for key, value in lines if key == "model name"]
-    flags = next((value.split() for key, value in lines if key == "flags"), [])
-    name = f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
-    return ", ".join([name, *instructions(flags)])
-
-
-def instructions(flags: Sequence[str]) -> list[str]:
-    """What a processor with these `flags` computes float32 with, and its own operations for INT8 and bfloat16."""
-    widest = [name for flag, name in {"avx512f": "AVX-512", "avx2": "AVX2"}.items() if flag in flags][:1]
-    narrow = {"avx512_vnni": "VNNI", "avx512_bf16": "BF16", "amx_tile": "AMX"}
-    return widest + [name for flag, name in narrow.items() if flag in flags]

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from resnest.jobs.bench.plot import plot
-from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, instructions, report, run
+from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
 from tests.support import cli
 from tests.support.paths import REPOSITORY
 
@@ -92,15 +92,3 @@ def test_the_docs_show_what_was_measured():
     reports = json.loads((root / "benchmarks" / "results" / "results.json").read_text())
     assert benchmark.headline(reports) in (root / "docs" / "speed.md").read_text()
     assert benchmark.tables(reports) == (root / "benchmarks" / "results" / "tables.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("sse2 avx2 avx512f avx512_vnni avx512_bf16", ["AVX-512", "VNNI", "BF16"]),
-        ("avx avx2 fma", ["AVX2"]),
-        ("sse2", []),
-    ],
-)
-def test_a_report_tells_the_instruction_set(flags, expected):
-    assert instructions(flags.split()) == expected
