@@ -1,9 +1,12 @@
+import sys
+
 import pytest
 import torch
 
 from resnest import get_spec
 from resnest.specs.segmentation.heads import CLASSIFIER_STD
 from resnest.torch import Detector
+from resnest.torch.layers.regions import operators
 from tests.support.specs import tiny_detector
 
 
@@ -53,3 +56,27 @@ def test_a_segmenters_init_weights_draws_everything_even_after_to_empty():
     weights = resnest.torch.get_weights(model)
     assert not any((array == 7).any() for array in weights.values())
     assert weights["decode_head.conv_seg.weight"].std() == pytest.approx(CLASSIFIER_STD, rel=0.05)
+
+
+def test_on_the_meta_device_nothing_is_drawn(monkeypatch):
+    """PyTorch would load its compiler for it: seconds, and before 2.8 an error."""
+    import resnest.torch
+
+    def draw(tensor, *values, **how):
+        raise AssertionError("a value is drawn that nobody will see")
+
+    for name in ("normal_", "kaiming_normal_", "xavier_uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, draw)
+    with torch.device("meta"):
+        resnest.torch.create_segmenter("fcn_resnest101_voc")
+        Detector(tiny_detector("cascade_mask_rcnn"))
+
+
+def test_torchvision_is_loaded_outside_the_meta_device(monkeypatch, tmp_path):
+    """It loads PyTorch's compiler, which computes while it is loaded: before 2.8 an error on the meta device."""
+    (tmp_path / "torchvision.py").write_text("import torch; ops = torch.ones(1).device")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with torch.device("meta"):
+        assert operators.__wrapped__() == torch.device("cpu")
+    del sys.modules["torchvision"]

@@ -26,7 +26,8 @@ BAND = 2**24
 def operators() -> Any:
     """torchvision's operators; ImportError, saying what to install, without them."""
     try:
-        import torchvision
+        with torch.device("cpu"):  # it loads PyTorch's compiler, which computes, and on the meta device could not
+            import torchvision
     except ImportError as error:
         raise ImportError(f"detectors need torchvision ({error}): pip install 'resnest[detection]'") from error
     return torchvision.ops

@@ -131,6 +131,8 @@ class Segmenter(nn.Module, SavedModel):
 
     def draw_weights(self) -> None:
         """Draw what the layers have drawn otherwise than the authors' code and mmsegmentation do."""
+        if next(self.parameters()).is_meta:  # nothing to draw, and PyTorch would load its compiler to find that out
+            return
         self.apply(init_conv2d)
         for head in (self.decode_head, self.auxiliary_head):
             if head is not None:

@@ -130,6 +130,8 @@ class Detector(nn.Module, SavedModel):
 
     def draw_weights(self) -> None:
         """Draw what the layers have drawn otherwise than the authors' code and mmdetection do."""
+        if next(self.parameters()).is_meta:  # nothing to draw, and PyTorch would load its compiler to find that out
+            return
         self.apply(init_conv2d)
         for conv in (*self.neck.lateral_convs, *self.neck.fpn_convs):
             draw_uniform(conv.conv)
