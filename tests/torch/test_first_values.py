@@ -59,7 +59,7 @@ def test_a_segmenters_init_weights_draws_everything_even_after_to_empty():
 
 
 def test_on_the_meta_device_nothing_is_drawn(monkeypatch):
-    """PyTorch would load its compiler for it: seconds, and before 2.8 an error."""
+    """PyTorch would load its compiler for it: seconds, and in 2.7 an error."""
     import resnest.torch
 
     def draw(tensor, *values, **how):
@@ -73,7 +73,7 @@ def test_on_the_meta_device_nothing_is_drawn(monkeypatch):
 
 
 def test_torchvision_is_loaded_outside_the_meta_device(monkeypatch, tmp_path):
-    """It loads PyTorch's compiler, which computes while it is loaded: before 2.8 an error on the meta device."""
+    """It loads PyTorch's compiler, which computes while it is loaded: in 2.7 an error on the meta device."""
     (tmp_path / "torchvision.py").write_text("import torch; ops = torch.ones(1).device")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ class Processes:
     def __init__(self, device: torch.device):
         self.device = device
         self.number = int(os.environ.get("WORLD_SIZE", "1"))
+        # PyTorch 2.7 waits for ever where it frees the last of these while the processes part.
+        self.sent: deque[torch.Tensor] = deque(maxlen=64)
         if self.number > 1 and not distributed.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(device)
@@ -43,6 +46,7 @@ class Processes:
         if self.number == 1:
             return numbers
         tensor = torch.tensor(numbers, dtype=torch.float64)  # on the CPU, where gloo does not wait for the GPU's work
+        self.sent.append(tensor)
         with self.watched():
             distributed.all_reduce(tensor)
         return tensor.numpy()
