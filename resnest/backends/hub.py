@@ -21,9 +21,7 @@ from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.adapt import adapt
 from resnest.weights.formats.files import open_file, write_file
 from resnest.weights.published.hub import hub_file
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
+from resnest.weights.saved import CONFIG, WEIGHTS, matches, weights_in, write_spec
 
 DOWNLOAD = {"revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download"}
 """What the mixin hands over about the download; the last two below huggingface_hub 1.0 alone, said or not."""
@@ -55,20 +53,20 @@ class HubMixin(ModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         spec, arrays = self._live_spec(), self._arrays()
-        write_file(save_directory / WEIGHTS, arrays)
+        write_file(save_directory / WEIGHTS[0], arrays)
         # The mixin noted what the network was built from. Defaults are left out, because the backends'
         # differ, and the spec is today's: since then the network may have got another classifier.
         config: Any = self._hub_mixin_config or {}
         defaults = self._hub_mixin_jsonable_default_values
         options = {word: value for word, value in config.items() if word not in defaults or value != defaults[word]}
-        config = options | {"spec": dataclasses.asdict(spec)}
-        (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        write_spec(save_directory, spec, options)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, spec: Any = None, **arguments: Any) -> Any:
         said = {word: arguments.pop(word) for word in DOWNLOAD & arguments.keys()}
         download = {word: value for word, value in said.items() if value is not None}
-        changes = {field: arguments.pop(field) for field in _fields(cls.SPEC) if field in arguments}
+        fields = [field.name for field in dataclasses.fields(cls.SPEC)]
+        changes = {field: arguments.pop(field) for field in fields if field in arguments}
         saved, folder = _read_spec(cls.SPEC, spec, model_id), Path(model_id)
         if not folder.is_dir():  # config and weights of one commit, whatever is pushed in between
             config = Path(hub_file(model_id, CONFIG, **download))
@@ -76,7 +74,7 @@ class HubMixin(ModelHubMixin):
             if not isinstance(spec, cls.SPEC):
                 saved = _read_spec(cls.SPEC, json.loads(config.read_text()).get("spec"), model_id)
         spec = dataclasses.replace(saved, **changes)
-        path = folder / WEIGHTS if folder.is_dir() else hub_file(model_id, WEIGHTS, **download)
+        path = weights_in(folder) if folder.is_dir() else hub_file(model_id, WEIGHTS[0], **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
         arrays = adapt(arrays, spec, changes) if cls.SPEC is ResNeStSpec else arrays
@@ -86,17 +84,10 @@ class HubMixin(ModelHubMixin):
         return ModelCard(model_card(self.spec))
 
 
-def _fields(kind: Any) -> dict[str, bool]:
-    """Name of each field of a kind of spec -> whether it must be said."""
-    return {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
-
-
 def _read_spec(kind: Any, saved: Any, model_id: str) -> Any:
     if isinstance(saved, kind):
         return saved
-    fields = _fields(kind)
-    needed = {field for field, must in fields.items() if must}
-    if not isinstance(saved, Mapping) or not needed <= saved.keys() <= fields.keys():
+    if not matches(kind, saved):
         raise ValueError(
             f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained of such a network writes it; a weight"
             " file alone is opened by create_model(NAME, weights=FILE)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from resnest.cli.paths import Input
+from resnest.cli.paths import Weights
 from resnest.cli.values import CLASSIFIER, DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
 from resnest.specs import ResNeStSpec, find
 from resnest.specs.arguments import closest
@@ -81,7 +81,7 @@ def classifier_options(weights: str) -> Callable[..., Any]:
             type=CLASSIFIER,
             help=f"A published network's name; without it what the weights are recognised as, or {DEFAULT}.",
         ),
-        click.option("--weights", type=Input("weight file"), help=weights),
+        click.option("--weights", type=Weights(), help=weights),
         pretrained_option,
         which_option,
         backend_option,
@@ -116,7 +116,7 @@ def _network_options(names: NetworkName, weights: str) -> list[Callable[..., Any
         click.option(
             "--model", type=names, help="A published network's name; without it what the weights are recognised as."
         ),
-        click.option("--weights", type=Input("weight file"), required=True, help=weights),
+        click.option("--weights", type=Weights(), required=True, help=weights),
         which_option,
         backend_option,
         device_option,

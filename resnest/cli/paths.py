@@ -28,6 +28,24 @@ class Input(click.Path):
         return Path(value)
 
 
+class Weights(Input):
+    """A weight file, or the folder of a network that `resnest train` or `save_pretrained` wrote: the file in there."""
+
+    def __init__(self) -> None:
+        super().__init__("weight file", folder=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        path = super().convert(value, param, context)
+        if not path.is_dir():
+            return path
+        from resnest.weights.saved import weights_in  # needs NumPy, which only this does
+
+        try:
+            return weights_in(path)
+        except OSError as error:
+            self.fail(str(error), param, context)
+
+
 class Output(click.Path):
     """A file that is written, a folder, or either; `what` is its name in a sentence.
 
@@ -122,11 +140,12 @@ def check_given(command: click.Command, values: Mapping[str, Any]) -> None:
     """ValueError where of the paths that a command was given one would be written over another."""
     given: dict[type, list[tuple[str, Path]]] = {Input: [], Output: []}
     for param in command.params:
-        if type(param.type) in given:
+        kind = next((kind for kind in given if isinstance(param.type, kind)), None)
+        if kind is not None:
             value = values.get(param.name or "")
             called = param.opts[-1] if isinstance(param, click.Option) else param.human_readable_name
             paths = value if isinstance(value, tuple) else (value,)
-            given[type(param.type)] += [(called, path) for path in paths if path is not None and not path.is_dir()]
+            given[kind] += [(called, path) for path in paths if path is not None and not path.is_dir()]
     check_distinct(given[Output], given[Input])
 
 

@@ -9,7 +9,7 @@ import click
 
 from resnest.backends import registry
 from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
-from resnest.cli.paths import Input, Output, check_outputs
+from resnest.cli.paths import Input, Output, Weights, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.cli.values import CLASSIFIER, Word
 from resnest.specs import get_spec
@@ -22,7 +22,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 @click.argument("name", type=CLASSIFIER)
 @click.option("--format", type=Word(_FORMATS), required=True)
 @click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
-@click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@click.option("--weights", type=Weights(), help="A weight file; without it seeded weights are drawn.")
 @pretrained_option
 @which_option
 @output_stride_option
@@ -56,10 +56,12 @@ def command(
     from resnest.jobs.export.int8 import check, export_int8
     from resnest.jobs.parity import open_network
     from resnest.weights.published.pretrained import protocol_of
+    from resnest.weights.saved import spec_beside
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
     spec: Any = get_spec(name)
+    spec = spec_beside(weights, spec.name) or spec
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
     end = files.suffix(format) if int8 is None else "-int8.onnx"

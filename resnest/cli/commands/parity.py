@@ -11,7 +11,7 @@ from rich.text import Text
 
 from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.parts import part_of
-from resnest.cli.paths import Input, Output
+from resnest.cli.paths import Input, Output, Weights
 from resnest.cli.terminal import (
     Command,
     console,
@@ -30,7 +30,7 @@ from resnest.specs.protocols import DEFAULT, PROTOCOLS, preparation
 
 @click.command("parity", cls=Command)
 @click.argument("name", type=NETWORK)
-@click.option("--weights", type=Input("weight file"), help="A weight file; without it seeded weights are drawn.")
+@click.option("--weights", type=Weights(), help="A weight file; without it seeded weights are drawn.")
 @pretrained_option
 @which_option
 @click.option("--image", type=Input("photo"), help="A photo; without it the one that comes with the package.")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from resnest.backends import registry
 from resnest.cli.options import pretrained_option, weight_file, which_option
-from resnest.cli.paths import Input, Output
+from resnest.cli.paths import Input, Output, Weights
 from resnest.cli.terminal import Command, console, errors
 from resnest.cli.values import CLASSIFIER, THREADS, Setting, Word
 from resnest.cli.yaml import yaml_lines
@@ -32,7 +32,7 @@ from resnest.cli.yaml import yaml_lines
     "--output", type=Output("folder", file=False, folder=True), required=True, help="A folder to write everything into."
 )
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to train; without it the first backend.")
-@click.option("--weights", type=Input("weight file"), help="A weight file to start from, of any classes.")
+@click.option("--weights", type=Weights(), help="A weight file to start from, of any classes.")
 @pretrained_option
 @which_option
 @click.option("--config", type=Input("file of YAML"), help="A file of YAML with keys; `resnest recipe` makes one.")

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from resnest.backends import registry
 from resnest.cli.options import FIRST, device_option, pretrained_option, weight_file, which_option
-from resnest.cli.paths import Input
+from resnest.cli.paths import Input, Weights
 from resnest.cli.terminal import Command, console, errors, make_table, one_line, print_json
 from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
 from resnest.specs import get_spec
@@ -27,7 +27,7 @@ from resnest.specs.protocols import PROTOCOLS, preparation
     required=True,
     help="A folder with val/, or the class folders, or val.rec.",
 )
-@click.option("--weights", type=Input("weight file"), help="A weight file; without it published weights.")
+@click.option("--weights", type=Weights(), help="A weight file; without it published weights.")
 @pretrained_option
 @which_option
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to compute; without it the first backend.")
@@ -63,8 +63,9 @@ def command(
         raise ValueError(f"--compare computes in every backend: leave --backend {backend}")
     from resnest.jobs.parity import open_network
     from resnest.jobs.processes import own_device, process, processes
-    from resnest.jobs.verify.classification import open_evaluation, trained_classes, verify
+    from resnest.jobs.verify.classification import open_evaluation, verify
     from resnest.weights.published.pretrained import protocol_of, published_as
+    from resnest.weights.saved import classes_beside, spec_beside
 
     first, *_ = registry.BACKENDS
     backends = [*registry.BACKENDS] if compare else [backend or first]
@@ -72,11 +73,12 @@ def command(
         get_spec(name).check_size(size, size)  # before the download
     path = weight_file(name, weights, pretrained if weights else pretrained or FIRST)
     assert path is not None  # one of the two is asked for
-    spec, arrays = open_network(get_spec(name), path, which=which)
+    named = get_spec(name)
+    spec, arrays = open_network(spec_beside(path, named.name) or named, path, which=which)
     size = size or spec.image_size
     spec.check_size(size, size)
     how = preparation(protocol or protocol_of(path), size, spec.name)
-    source = open_evaluation(data, spec.num_classes, trained_classes(path, spec.num_classes))
+    source = open_evaluation(data, spec.num_classes, classes_beside(path, spec.num_classes))
     predicts = {name: registry.load(name).predictor(spec, arrays, own_device(device)) for name in backends}
     with Progress(console=errors, disable=process() > 0 or not errors.is_terminal) as progress:
         task = progress.add_task(spec.name)

@@ -19,6 +19,7 @@ from resnest.specs.resnest import ResNeStSpec, get_spec
 from resnest.weights import load, recognise
 from resnest.weights.fold import in_form_of
 from resnest.weights.published.pretrained import protocol_of
+from resnest.weights.saved import classes_beside, spec_beside
 
 
 class Guess(NamedTuple):
@@ -67,20 +68,23 @@ def open_classifier(
     """The classifier in a weight file: the published network called `model`, or without it what the tensors say.
 
     Photos are prepared by `protocol`, without it by that of published weights, at `size` pixels, without it the
-    published one. `classes` are the classes' names; without them ImageNet's for a network of 1000, else numbers.
-    `which` chooses between the networks in the file, as in `resnest.weights.load`. Raises ValueError, naming the file,
-    for weights that are no classifier's or not the model's, and for another number of names than classes.
+    published one. `classes` are the classes' names; without them those in `classes.txt` beside the file,
+    ImageNet's for a network of 1000, else numbers. `which` chooses between the networks in the file, as in
+    `resnest.weights.load`. Raises ValueError, naming the file, for weights that are no classifier's or not the model's,
+    and for another number of names than classes.
     """
     arrays = load(weights, which=which)
     found = recognise({name: array.shape for name, array in arrays.items()})
     if not isinstance(found, ResNeStSpec) or not found.num_classes:
         kind = "a backbone without a classifier" if isinstance(found, ResNeStSpec) else f"a network for {found.name}"
         raise ValueError(f"{weights} holds {kind}: give a classifier's weights")
-    spec = found if model is None else get_spec(model).fitted(found)
+    base = None if model is None else get_spec(model)
+    base = spec_beside(weights, base.name if base else None) or base
+    spec = found if base is None else base.fitted(found)
     size = spec.image_size if size is None else size
     spec.check_size(size, size)
     how = preparation(protocol or protocol_of(weights), size, spec.name)
-    names = _names(spec.num_classes) if classes is None else list(classes)
+    names = list(classes or classes_beside(weights, spec.num_classes) or _names(spec.num_classes))
     if len(names) != spec.num_classes:
         raise ValueError(f"there are {len(names)} names for the {spec.num_classes} classes of {Path(weights).name}")
     predict = registry.load(backend).predictor(spec, in_form_of(spec, arrays), device)

@@ -13,6 +13,7 @@ from resnest.backends.registry import Detect
 from resnest.specs.detection.network import DetectionSpec, get_detection_spec
 from resnest.weights import load
 from resnest.weights.recognition import detection
+from resnest.weights.saved import spec_beside
 
 Found = dict[str, np.ndarray]
 """What is found in a photo: `boxes` (n, 4), `scores` (n,), `labels` (n,), and of some networks `masks` (n, H, W)."""
@@ -45,6 +46,8 @@ def open_finder(
     for weights that are no detector's or not the model's.
     """
     spec = get_detection_spec(model) if model else None
+    saved = spec_beside(weights, spec.name if spec else None)
+    spec = saved if isinstance(saved, DetectionSpec) else spec
     arrays = load(weights, which=which)
     try:
         spec = spec or detection.recognise({name: array.shape for name, array in arrays.items()})

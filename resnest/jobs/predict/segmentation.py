@@ -22,6 +22,7 @@ from resnest.data.resize import bands, resize
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.weights import load
 from resnest.weights.recognition import segmentation
+from resnest.weights.saved import spec_beside
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales of a multi-scale prediction, as both toolboxes evaluate."""
@@ -194,6 +195,8 @@ def open_labeller(
     for weights that are no segmentation network's or not the model's.
     """
     spec = get_segmentation_spec(model) if model else None
+    saved = spec_beside(weights, spec.name if spec else None)
+    spec = saved if isinstance(saved, SegmentationSpec) else spec
     arrays = load(weights, which=which)
     try:
         spec = spec or segmentation.recognise({name: array.shape for name, array in arrays.items()})

@@ -24,6 +24,7 @@ from resnest.jobs.train.config import Config
 from resnest.jobs.train.log import Log, Row
 from resnest.jobs.train.source import Broken, Source
 from resnest.jobs.train.tasks import task_of
+from resnest.weights.saved import CLASSES, write_spec
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ class Training:
             self.output.mkdir(parents=True, exist_ok=True)
             log = Log(self.output, self.progress.step, self.config.run.tensorboard, self.task.JUDGED)
             if self.source.names is not None:
-                (self.output / "classes.txt").write_text("".join(f"{name}\n" for name in self.source.names))
+                text = "".join(f"{name}\n" for name in self.source.names)
+                (self.output / CLASSES).write_text(text, encoding="utf-8")
+            self._write_spec()
         try:
             row = self._steps(trainer, log)
             if self.progress.step == self.steps:
@@ -245,6 +248,11 @@ class Training:
         weights = trainer.weights(averaged=True)  # every process has a part in it
         if process() == 0:
             resnest.weights.save(weights, self.output / f"{name}.safetensors")
+
+    def _write_spec(self) -> None:
+        """Say beside the weights what network they are of, and what size it was evaluated at."""
+        spec, size = self.config.spec, getattr(self.config.recipe, "eval_size", None)
+        write_spec(self.output, spec if size is None else dataclasses.replace(spec, image_size=size))
 
     def _names(self) -> list[str] | None:
         return None if self.source.names is None else list(self.source.names)

@@ -35,13 +35,6 @@ class Verified:
     disagreements: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def trained_classes(weights: Path, num_classes: int) -> list[str] | None:
-    """The names of the classes in the order of the network, which `resnest train` leaves beside its weights."""
-    names = weights.with_name("classes.txt")
-    found = names.read_text().splitlines() if names.is_file() else []
-    return found if len(found) == num_classes else None
-
-
 def open_evaluation(root: Path, num_classes: int, names: Sequence[str] | None = None) -> Source:
     """The images in `root/val`, or in `root` itself where it holds the class folders, labelled as a network counts.
 

@@ -1,5 +1,6 @@
 """`resnest train` on a folder of images, in every backend."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,8 @@ from PIL import Image
 
 import resnest.weights
 from resnest.data.folders import ImageFolder
+from resnest.data.photos import load_image
+from resnest.jobs.predict.classification import open_classifier
 from resnest.jobs.train import launch as launching
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.source import Photos
@@ -41,7 +44,15 @@ def test_it_trains_and_says_what_it_leaves(train, backend, tmp_path):
     assert ran.stdout.count("top-1") == 2
     assert "holds the weights and the curve of 6 steps; the best, at step" in ran.stdout
     found = {path.name for path in (tmp_path / "out").iterdir()}
-    assert found == {"log.csv", "curve.png", "classes.txt", "best.safetensors", "last.safetensors", "checkpoints"}
+    assert found == {
+        "log.csv",
+        "curve.png",
+        "classes.txt",
+        "config.json",
+        "best.safetensors",
+        "last.safetensors",
+        "checkpoints",
+    }
     assert (tmp_path / "out" / "classes.txt").read_text().split() == ["class0", "class1", "class2"]
     assert resnest.weights.load(tmp_path / "out" / "last.safetensors")["fc.weight"].shape == (3, 2048)
 
@@ -154,6 +165,30 @@ def test_processes_that_go_on_are_started_for_the_backend_of_the_checkpoint(trai
     for words in (["--resume"], ["--resume", "--backend", "torch"], []):
         assert train("--processes", 2, *words, backend=None).exit_code == 0
     assert asked == [(2, "gluon"), (2, "torch"), (2, "torch")]
+
+
+@pytest.mark.torch
+def test_what_was_trained_of_a_changed_network_is_opened_by_its_folder(train, data, tmp_path):
+    """The activation and the pooling do not show in tensors."""
+    assert train("activation=silu", "avd_first=true", "radix=4").exit_code == 0
+    out = tmp_path / "out"
+    best = max(row.judged.get("top1", 0) for row in read_log(out / "log.csv"))
+    for weights in (out, out / "best.safetensors"):
+        ran = run("verify", "resnest14", "--data", data, "--weights", weights, "--json")
+        assert ran.exit_code == 0, ran.output
+        assert json.loads(ran.stdout)["accuracy"]["torch"]["top1"] == best
+    told = json.loads(run("predict", data / "val" / "class1" / "1.png", "--weights", out, "--json").stdout)
+    assert {row["name"] for row in told[0]["classes"]} == {"class0", "class1", "class2"}
+    (logits,) = predicted(out, data)
+    (out / "config.json").unlink()
+    assert abs(predicted(out, data)[0] - logits).max() > 1e-6
+    refusal = refused(run("export", "resnest14", "--format", "onnx", "--weights", data))
+    assert "holds none of model.safetensors, best.safetensors, last.safetensors" in refusal
+
+
+def predicted(folder, data):
+    classifier = open_classifier(folder / "best.safetensors", size=33)
+    return classifier.predict(load_image(data / "val" / "class1" / "1.png", classifier.preparation))
 
 
 @pytest.mark.torch

@@ -14,8 +14,9 @@ from resnest.backends import registry
 from resnest.data.folders import ImageFolder
 from resnest.data.recordio import MAGIC
 from resnest.jobs.verify.accuracy import Accuracy
-from resnest.jobs.verify.classification import open_evaluation, trained_classes, verify
+from resnest.jobs.verify.classification import open_evaluation, verify
 from resnest.specs.protocols import preparation
+from resnest.weights.saved import classes_beside
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
 
@@ -139,6 +140,7 @@ from dataclasses import asdict
 from pathlib import Path
 from resnest.jobs.processes import process
 from resnest.jobs.verify.classification import open_evaluation, verify
+from resnest.weights.saved import classes_beside
 from tests.jobs.verify.test_classification import SQUARE, brightness, darkness
 found = verify(open_evaluation(Path(sys.argv[1]), 5), {"one": brightness, "other": darkness}, SQUARE, batch=4)
 if process() == 0:
@@ -185,12 +187,12 @@ def test_classes_are_those_that_the_weights_were_trained_on(tmp_path):
     weights = tmp_path / "out" / "best.safetensors"
     for name in ("b", "c d"):
         picture(tmp_path / "val" / name / "x.png")
-    assert trained_classes(weights, 3) is None
+    assert classes_beside(weights, 3) is None
     weights.parent.mkdir()
     (weights.parent / "classes.txt").write_text("a\nb\nc d\n")
-    names = trained_classes(weights, 3)
+    names = classes_beside(weights, 3)
     assert open_evaluation(tmp_path, 3, names).labels == [1, 2]
-    assert trained_classes(weights, 1000) is None
+    assert classes_beside(weights, 1000) is None
     picture(tmp_path / "val" / "e" / "x.png")
     assert open_evaluation(tmp_path, 3).labels == [0, 1, 2]
     with pytest.raises(ValueError, match="e is a class that was not trained on"):
