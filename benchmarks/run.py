@@ -133,11 +133,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--show", action="store_true", help="print the table of docs/speed.md, and measure nothing")
     arguments = parser.parse_args()
     setting = {"threads": arguments.threads, "clock": arguments.clock}
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.json"
     reports: list[dict[str, Any]] = json.loads(results.read_text()) if results.exists() else []
+    if arguments.show:
+        print(headline(reports), end="")
+        return
     for one in reports:
         if one["machine"] != machine() or any(one["job"][word] != value for word, value in setting.items()):
             parser.error(f"{results} was measured otherwise: {machine_and_versions(one)} Name another OUTPUT.")
