@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--at", help="a commit; without it that of the sample")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("tests", nargs="*", default=FOLDERS, help="folders of tests, or files of them")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     commit = rows.commit(options.at or rows.read(options.folder / rows.SAMPLE)[0]["commit"])
     output = rows.cover(options.folder, commit).absolute()
     known = {row["test"].partition("::")[0] for row in rows.read(output)}

@@ -10,26 +10,23 @@ also those that `trial.py --at` took from later ones.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import rows
 
-HERE = Path(__file__).parent
-
 
 def main() -> None:
     folder = Path(sys.argv[1])
     sample, results = rows.read(folder / rows.SAMPLE), rows.read(folder / rows.RESULTS)
-    equivalent, reasons = (explained(name) for name in ("equivalent.json", "missed.json"))
+    equivalent, reasons = (rows.explained(name) for name in (rows.EQUIVALENT, rows.MISSED))
     tried = {row["id"] for row in results if "id" in row}
     after = {row["id"] for row in rows.caught(results)}
     before = {row["id"] for row in rows.caught(results) if row["at"] == sample[0]["commit"]}
-    mutants = [mutant for mutant in sample if mutant["id"] in tried]
+    mutants = [mutant for mutant in sample if mutant["id"] in tried or rows.key(mutant) in equivalent]
     missed = [mutant for mutant in mutants if mutant["id"] not in after]
-    same = [mutant for mutant in missed if key(mutant) in equivalent]
+    same = [mutant for mutant in missed if rows.key(mutant) in equivalent]
     print(f"# Mutants\n\n{len(mutants)} small faults in the code of {sample[0]['commit'][:7]}, one at a time.")
     later = list(dict.fromkeys(row["at"][:7] for row in results if row["at"] != sample[0]["commit"]))
     if later:
@@ -38,17 +35,9 @@ def main() -> None:
     print("Equivalent: what the code does is the same, so nothing can notice it; not counted.\n")
     print(table(mutants, {mutant["id"] for mutant in same}, before, after))
     print("\n## Not noticed\n")
-    print(*(line(mutant, reasons.get(key(mutant), "")) for mutant in missed if mutant not in same), sep="\n")
+    print(*(line(mutant, reasons.get(rows.key(mutant), "")) for mutant in missed if mutant not in same), sep="\n")
     print("\n## Equivalent\n")
-    print(*(line(mutant, equivalent[key(mutant)]) for mutant in same), sep="\n")
-
-
-def explained(name: str) -> dict[tuple[str, str, str], str]:
-    return {key(row): row["why"] for row in json.loads((HERE / name).read_text())}
-
-
-def key(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["path"], row["was"], row["now"]
+    print(*(line(mutant, equivalent[rows.key(mutant)]) for mutant in same), sep="\n")
 
 
 def table(mutants: list[dict[str, Any]], equivalent: set[int], before: set[int], after: set[int]) -> str:

@@ -11,6 +11,10 @@ SAMPLE, RESULTS = "sample.jsonl", "results.jsonl"
 """What lies in the folder that the steps share, beside a file of `cover` for each commit."""
 
 
+EQUIVALENT, MISSED = "equivalent.json", "missed.json"
+"""What is explained: mutants that do the same, and others that no test is to notice."""
+
+
 def cover(folder: Path, commit: str) -> Path:
     return folder / f"cover-{commit[:12]}.jsonl"
 
@@ -36,6 +40,15 @@ def caught(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of mutants that a test noticed, without tests that fail on the code as it is."""
     proves_nothing = {(row["at"], row["unreliable"]) for row in results if "unreliable" in row}
     return [row for row in results if row.get("caught") and (row["at"], row["caught"]) not in proves_nothing]
+
+
+def explained(name: str) -> dict[tuple[str, str, str], str]:
+    """Of mutants that are explained in a file beside this one: which it is -> why."""
+    return {key(row): row["why"] for row in json.loads(Path(__file__).with_name(name).read_text())}
+
+
+def key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["path"], row["was"], row["now"]
 
 
 def commit(name: str) -> str:

@@ -88,6 +88,15 @@ def test_what_is_no_image_of_a_class_is_named(mx, tmp_path, label, content, sent
         records[0]
 
 
+def test_a_cut_images_sentence_is_pillows_and_names_no_object(mx, tmp_path):
+    records = RecordFile(written(mx, tmp_path / "a.rec", [(1, jpeg(0)[:300])]))
+    with pytest.raises(ValueError, match=r"record 0 of .*a\.rec is no photo that can be read: ") as caught:
+        records[0]
+    pillows = caught.value.__context__.__context__
+    assert str(caught.value).endswith(f"is no photo that can be read: {pillows}")
+    assert "object at" not in str(caught.value)
+
+
 def test_a_file_that_was_cut_or_has_another_index_is_named(mx, tmp_path):
     path = written(mx, tmp_path / "a.rec", [(1, jpeg(0)), (2, jpeg(1))])
     index = path.with_suffix(".idx")
