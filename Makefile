@@ -4,7 +4,8 @@
 # make test-matrix  PyTorch, MXNet, both, neither and the wheel alone, on Python 3.10 to 3.13; ROWS="3.12-* *-bare" chooses
 # make test-peers  the toolboxes that use ResNeSt, and their own suites on ours, in an environment of their own: Python 3.11
 # make mutants  small faults in the code, and which of them a test notices: hours, and it goes on where it was stopped;
-#               AT=HEAD tries what no test noticed again, with the code and the tests of that commit
+#               AT=HEAD tries what no test noticed again, with the code and the tests of that commit; COUNT=50 TESTS=specs
+#               draws fewer and has them meet these folders or files of tests alone
 # make check    lint, format check, types, which floor may import which
 # make venv     only the environment that these run in
 # PYTHON=...    the interpreter to make it with: 3.10 to 3.12 for both backends, newer for PyTorch alone
@@ -49,11 +50,11 @@ test-peers: $(PEERS_READY) | $(SMP_CHECKOUT) $(TIMM_TESTS)
 $(MUTANTS)/sample.jsonl:
 	$(PYTHON) -m venv --clear $(MUTANTS)/venv
 	$(MUTANTS)/venv/bin/pip install --quiet cosmic-ray==8.7.0
-	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $(MUTANTS)
+	$(MUTANTS)/venv/bin/python benchmarks/mutants/sample.py $(MUTANTS) $(COUNT:%=--count %)
 
 mutants: venv $(MUTANTS)/sample.jsonl
 	$(BIN)/pip install --quiet --upgrade --target $(MUTANTS)/coverage coverage==7.17.4
-	PYTHONPATH=$(MUTANTS)/coverage $(BIN)/python benchmarks/mutants/cover.py $(MUTANTS) $(AT:%=--at %)
+	PYTHONPATH=$(MUTANTS)/coverage $(BIN)/python benchmarks/mutants/cover.py $(MUTANTS) $(AT:%=--at %) $(TESTS)
 	$(BIN)/python benchmarks/mutants/trial.py $(MUTANTS) $(AT:%=--at %)
 	$(BIN)/python benchmarks/mutants/report.py $(MUTANTS) > benchmarks/results/mutants.md
 
