@@ -28,9 +28,8 @@ def main() -> None:
     missed = [mutant for mutant in mutants if mutant["id"] not in after]
     same = [mutant for mutant in missed if rows.key(mutant) in equivalent]
     print(f"# Mutants\n\n{len(mutants)} small faults in the code of {sample[0]['commit'][:7]}, one at a time.")
-    later = list(dict.fromkeys(row["at"][:7] for row in results if row["at"] != sample[0]["commit"]))
-    if later:
-        print(f"What no test of its time noticed was tried again, as the same fault in the code of {', '.join(later)}.")
+    if any(row["at"] != sample[0]["commit"] for row in results):
+        print("What no test of its time noticed was tried again, as the same fault in later code and with its tests.")
     print("Noticed: a test of the fault's own room, or of a floor that uses it, failed.")
     print("Equivalent: what the code does is the same, so nothing can notice it; not counted.\n")
     print(table(mutants, {mutant["id"] for mutant in same}, before, after))

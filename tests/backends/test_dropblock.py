@@ -86,6 +86,18 @@ def test_a_single_kept_pixel_takes_the_weight_of_all(backend):
     assert (kept[0], kept[1]) == (0, 4)
 
 
+@pytest.mark.torch
+def test_a_draw_of_zero_drops_nothing_at_probability_zero(monkeypatch):
+    import torch
+
+    from resnest.torch import DropBlock
+
+    monkeypatch.setattr(torch.Tensor, "uniform_", torch.Tensor.zero_)  # the least that may be drawn
+    ones = torch.ones(1, 2, 9, 9)
+    assert torch.equal(DropBlock(0.0)(ones), ones)
+    assert not DropBlock(0.1)(ones).any()
+
+
 def test_nothing_is_dropped_in_prediction(backend):
     x = photo_like(2, 4, 6, 5, dtype="float32")
     assert (backend.predict(dropblock(backend, 0.5), x) == x).all()

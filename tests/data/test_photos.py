@@ -58,7 +58,7 @@ def sideways(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = picture(60, 40)
-    upright.paste((255, 0, 0), (0, 0, 60, 10))
+    upright.paste((255, 0, 0), (20, 5, 45, 20))  # which no crop leaves out
     upright.rotate(90, expand=True).save(tmp_path / "a.png", exif=exif)
     return tmp_path / "a.png", upright
 
