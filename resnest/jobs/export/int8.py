@@ -1,10 +1,10 @@
-"""Static INT8 of an ONNX file, through onnxruntime's quantizer, with photos to calibrate on."""
+"""Static INT8 of an ONNX file, with photos to calibrate on, and its error."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from resnest.data.photos import PHOTOS, How, load_image
 from resnest.jobs.export.files import export
-from resnest.jobs.export.onnx_graph import import_onnxruntime, read
+from resnest.jobs.export.onnx_graph import import_onnx, import_onnxruntime, read
+from resnest.jobs.export.quantizer import METHOD, quantized
 from resnest.jobs.parity import Difference
 from resnest.specs.resnest import ResNeStSpec
 
@@ -40,30 +41,15 @@ def check(photos: Sequence[Path]) -> None:
 def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequence[Path], how: How) -> Int8Error:
     """Write the float32 ONNX file at `path` as INT8 to `target` and measure the error on the same `photos`.
 
-    Convolutions and the classifier are quantized, weights per output channel, activations
-    by the range that they have on the photos, prepared as `how` says. Raises ValueError without photos.
+    How is said in `quantizer`, and in the file's metadata (`int8`, `calibrated_on`). Activations have the
+    range that they have on the photos, prepared as `how` says. Raises ValueError without photos.
     """
     check(photos)
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Photos(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.images: Iterator[np.ndarray] = (load_image(photo, how) for photo in photos)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(self.images, None)
-            return None if image is None else {"image": image}
-
-    quantize_static(
-        path,
-        target,
-        Photos(),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "Gemm"],
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    onnx = import_onnx()
+    rounded = quantized(onnx.load(path), (load_image(photo, how) for photo in photos))
+    known = {entry.key: entry.value for entry in rounded.metadata_props}
+    onnx.helper.set_model_props(rounded, known | {"int8": METHOD, "calibrated_on": f"{len(photos)} photos, {how}"})
+    onnx.save(rounded, target)
     return measure(path, target, photos, how)
 
 

@@ -35,7 +35,7 @@ def test_calibrated_on_the_photos_it_errs_less_than_on_black_ones(files, tmp_pat
     right = quantize(path, tmp_path / "right.onnx", photos, 64)
     quantize(path, tmp_path / "wrong.onnx", black, 64)
     wrong = measure(path, tmp_path / "wrong.onnx", photos, 64)
-    assert right.relative < 0.05 < 0.5 < wrong.relative
+    assert right.relative < 0.03 < 0.06 < wrong.relative
     assert right.photos == 3
     assert right == measure(path, tmp_path / "right.onnx", photos, 64)
 

@@ -1,0 +1,75 @@
+"""The INT8 graph: everything is in integers once onnxruntime has fused it, and sizes stay open."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from resnest.jobs.export.onnx_graph import build
+from resnest.jobs.export.quantizer import quantized
+from resnest.weights.fold import in_form_of
+from resnest.weights.seeded import draw_weights
+from tests.support.arrays import relative
+from tests.support.specs import tiny
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def graph(**changes):
+    spec = tiny(deploy=True, **changes)
+    return build(spec, in_form_of(spec, draw_weights(spec.in_form(False))))
+
+
+def predict(model, x):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": x})[0]
+
+
+def fused(model, path):
+    """How often each kind of node is in the graph that onnxruntime makes of `model`."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_onnxruntime_fuses_all_but_the_first_convolution(tmp_path):
+    exact = graph()
+    kinds = fused(quantized(exact, [images(1, 3, 64, 64)]), tmp_path / "a.onnx")
+    blocks = kinds["Softmax"]
+    assert kinds["Conv"] == 1
+    assert not {"Relu", "Add", "Mul", "GlobalAveragePool", "AveragePool", "Gemm"} & {*kinds}
+    # The image's side of the first convolution, and around each softmax: in, and out to each of two splits.
+    assert kinds["DequantizeLinear"] <= blocks
+    assert kinds["QuantizeLinear"] <= 2 * blocks + 1
+
+
+CHANGES = [
+    {},
+    {"radix": 1},
+    {"radix": 4, "cardinality": 2},
+    {"avd_first": True},
+    {"activation": "silu"},
+    {"activation": "gelu"},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_it_predicts_nearly_the_same_at_other_sizes_and_batches_too(changes):
+    exact = graph(**changes)
+    rounded = quantized(exact, [images(2, 3, 64, 64, seed=seed) for seed in range(3)])
+    for shape in ((1, 3, 64, 64), (2, 3, 47, 81)):
+        assert 0 < relative(predict(rounded, images(*shape)), predict(exact, images(*shape))) < 0.08
+
+
+def test_biases_make_up_for_what_rounding_the_weights_shifts(monkeypatch):
+    exact, seen = graph(), [images(4, 3, 64, 64)]
+    with_it = relative(predict(quantized(exact, seen), seen[0]).mean(0), predict(exact, seen[0]).mean(0))
+    monkeypatch.setattr("resnest.jobs.export.quantizer._shift", lambda error, mean: np.zeros(len(error), np.float32))
+    without = relative(predict(quantized(exact, seen), seen[0]).mean(0), predict(exact, seen[0]).mean(0))
+    assert with_it < 0.9 * without
