@@ -24,6 +24,7 @@ from resnest.specs import (
     list_segmentation_models,
 )
 from resnest.specs.arguments import closest
+from resnest.specs.recipes import presets_of
 
 LONGEST = 16384
 """Pixels of a side, at most: above it a batch of one image fits into no memory."""
@@ -121,6 +122,7 @@ class NetworkName(click.ParamType):
 CLASSIFIER = NetworkName(get_spec, list_models())
 SEGMENTER = NetworkName(get_segmentation_spec, list_segmentation_models())
 DETECTOR = NetworkName(get_detection_spec, list_detection_models())
+TRAINED = NetworkName(lambda name: presets_of(find(name)), [*list_models(), *list_detection_models()])
 NETWORK = NetworkName(find, [*list_models(), *list_segmentation_models(), *list_detection_models()])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ Key = tuple[int, int]
 """Which sample: the epoch, which its randomness follows from, and the index of its image."""
 
 
+class Grouping(NamedTuple):
+    """Of what kind each image is (images,); images of a kind come together, `size` by `size`."""
+
+    kinds: np.ndarray
+    size: int
+
+
 @dataclass(frozen=True)
 class Batches:
     """The batches of all steps from `start` to the end, as lists of keys: a batch sampler for any DataLoader.
@@ -20,7 +28,8 @@ class Batches:
     Each epoch goes through the images in an order of its own and each step takes the next `batch` of
     them; the last, smaller batch of an epoch is left out where `drop_last`. Of `processes` that share
     a step, `process` gets its own part of it, in `parts` one after the other where it accumulates; the parts
-    of all processes together are the batch, in its order. One that starts in the middle gives what is left of one that
+    of all processes together are the batch, in its order. With a `grouping` the order of an epoch is one of groups, and
+    what makes no group comes last. One that starts in the middle gives what is left of one that
     started before. Raises ValueError for a batch that cannot be dealt out evenly.
     """
 
@@ -33,6 +42,7 @@ class Batches:
     processes: int = 1
     parts: int = 1
     start: int = 0
+    grouping: Grouping | None = None
 
     def __post_init__(self) -> None:
         shares = self.processes * self.parts
@@ -62,7 +72,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[Key]]:
         for epoch in range(self.start // self.steps_per_epoch, self.epochs):
-            images = order(self.seed, epoch, self.images)
+            images = grouped(order(self.seed, epoch, self.images), self.grouping)
             first = self.start % self.steps_per_epoch if epoch == self.start // self.steps_per_epoch else 0
             for step in range(first, self.steps_per_epoch):
                 yield from self._shares(epoch, images[step * self.batch : (step + 1) * self.batch])
@@ -71,6 +81,20 @@ class Batches:
         shares = np.split(images, self.processes * self.parts)
         for share in shares[self.process * self.parts : (self.process + 1) * self.parts]:
             yield [(epoch, index) for index in share.tolist()]
+
+
+def grouped(images: np.ndarray, grouping: Grouping | None) -> np.ndarray:
+    """The numbers of `images` in another order: a group as soon as it is full, and at last what is in none."""
+    if grouping is None:
+        return images
+    filling: dict[int, list[int]] = {kind: [] for kind in np.unique(grouping.kinds).tolist()}
+    done: list[int] = []
+    for image, kind in zip(images.tolist(), grouping.kinds[images].tolist()):
+        filling[kind].append(image)
+        if len(filling[kind]) == grouping.size:
+            done += filling[kind]
+            filling[kind] = []
+    return np.array(done + [image for group in filling.values() for image in group], images.dtype)
 
 
 def mixed(images: np.ndarray, targets: np.ndarray, alpha: float, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -126,6 +126,12 @@ class Annotations:
         """The numbers of the classes, ascending: the order in which networks count them."""
         return tuple(sorted(category["id"] for category in self.content["categories"]))
 
+    @property
+    def class_names(self) -> list[str]:
+        """What the classes are called, in that order."""
+        names = {category["id"]: category["name"] for category in self.content["categories"]}
+        return [str(names[number]) for number in self.category_ids]
+
     def check_masks(self) -> None:
         """Raise ValueError, naming it, for an object without a mask."""
         for row in self.content["annotations"]:
@@ -148,8 +154,30 @@ class Annotations:
         return photos
 
 
-def read_annotations(path: Path, num_classes: int) -> Annotations:
-    """The annotation file at `path`, for a network that tells `num_classes` apart.
+FOLDERS = ("{split}", "{split}2017")
+FILES = ("annotations/instances_{folder}.json", "annotations/{folder}.json", "{folder}/_annotations.coco.json")
+"""Where photos and their annotation file are looked for within a folder: COCO's own places, and what tools write."""
+
+
+def find_split(root: Path, split: str) -> tuple[Path, Path]:
+    """The folder of photos and the annotation file of the part called `split` ("train", "val") of the data in `root`.
+
+    Raises FileNotFoundError, saying where it looked, for what is not there.
+    """
+    folders = [name.format(split=split) for name in FOLDERS]
+    folder = next((name for name in folders if (root / name).is_dir()), None)
+    if folder is None:
+        raise FileNotFoundError(f"{root} holds no folder {' or '.join(folders)} with photos")
+    files = [root / name.format(folder=folder) for name in FILES]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        looked = ", ".join(str(file.relative_to(root)) for file in files)
+        raise FileNotFoundError(f"{root} holds no annotations of the photos in {folder}: looked for {looked}")
+    return root / folder, found
+
+
+def read_annotations(path: Path, num_classes: int | None = None) -> Annotations:
+    """The annotation file at `path`, for a network that tells `num_classes` apart, or for a network to come.
 
     Raises FileNotFoundError, and ValueError for a file that is no such, for one without photos, or of
     another number of classes.
@@ -174,7 +202,9 @@ def read_annotations(path: Path, num_classes: int) -> Annotations:
                     raise ValueError(f"{path}: {field} of number {number} of its {part} is {str(value)[:40]!r}")
     if not content["images"]:
         raise ValueError(f"{path} names no photo")
-    if len(content["categories"]) != num_classes:
+    if not content["categories"]:
+        raise ValueError(f"{path} names no class")
+    if num_classes is not None and len(content["categories"]) != num_classes:
         raise ValueError(
             f"{path} has {len(content['categories'])} classes, and the network tells {num_classes} apart: the two must"
             " be of one data set"

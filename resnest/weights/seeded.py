@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 
+from resnest.specs.detection.heads import CLASSIFIER_STD, REGRESSION_STD, RPN_STD
 from resnest.specs.networks import Network
 
 
@@ -43,14 +44,27 @@ def first_weights(spec: Network, seed: int = 0, last_gamma: bool = False) -> dic
     """Float32 weights to begin a training with, the same in every backend, drawn as the authors' code does.
 
     Convolutions are normal with variance 2 / fan-out (groups not counted), the classifier is uniform in +-1 /
-    sqrt(features), norms scale by 1 (the last one of each block by 0 with `last_gamma`), and biases are 0.
+    sqrt(features), norms scale by 1 (the last one of each block by 0 with `last_gamma`), and biases are 0. What a
+    detector has on top is drawn as mmdetection does.
     """
     return {name: _first(name, shape, seed, last_gamma) for name, shape in spec.tensors().items()}
 
 
+_STDS = {"rpn_head.": RPN_STD, ".fc_cls.": CLASSIFIER_STD, ".fc_reg.": REGRESSION_STD}
+_XAVIER = ("neck.", ".shared_fcs.")
+"""How the layers of a detector's pyramid and heads are drawn that are not drawn like a backbone's."""
+
+
 def _first(name: str, shape: tuple[int, ...], seed: int, last_gamma: bool) -> np.ndarray:
     random = np.random.default_rng((seed, zlib.crc32(name.encode())))
-    if len(shape) == 4:
+    std = next((std for part, std in _STDS.items() if part in name), None)
+    if len(shape) > 1 and std is not None:
+        value = random.normal(0.0, std, shape)
+    elif len(shape) > 1 and any(part in name for part in _XAVIER):
+        pixels = int(np.prod(shape[2:]))
+        bound = (6.0 / ((shape[0] + shape[1]) * pixels)) ** 0.5
+        value = random.uniform(-bound, bound, shape)
+    elif len(shape) == 4:
         value = random.normal(0.0, (2.0 / (shape[0] * shape[2] * shape[3])) ** 0.5, shape)
     elif len(shape) == 2:
         value = random.uniform(-(shape[1] ** -0.5), shape[1] ** -0.5, shape)

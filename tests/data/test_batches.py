@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from resnest.data.batches import Batches, mixed
+from resnest.data.batches import Batches, Grouping, grouped, mixed
+from resnest.data.draws import order
 
 
 def test_every_epoch_sees_every_image_but_those_of_the_smaller_batch():
@@ -73,3 +74,18 @@ def test_each_step_draws_a_share_of_its_own():
     assert len(set(shares)) > 1000
     assert np.mean(shares) == pytest.approx(0.5, abs=0.04)
     assert np.var(shares) == pytest.approx(1 / (4 * 1.4), abs=0.02)  # that of Beta(0.2, 0.2)
+
+
+def test_images_of_a_kind_come_together_and_none_twice():
+    kinds = np.array([0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0])
+    grouping = Grouping(kinds, 2)
+    for seed in range(5):
+        images = order(seed, 0, 11)
+        found = grouped(images, grouping)
+        assert sorted(found) == list(range(11))
+        assert all(kinds[a] == kinds[b] for a, b in found[:10].reshape(-1, 2))
+        own = [image for image in found if kinds[image] == 0]
+        assert own == [image for image in images if kinds[image] == 0]
+    whole = list(Batches(11, 4, epochs=2, grouping=grouping))
+    assert whole != list(Batches(11, 4, epochs=2))
+    assert list(Batches(11, 4, epochs=2, grouping=grouping, start=3)) == whole[3:]

@@ -18,15 +18,18 @@ from resnest.backends import registry
 from resnest.cli.options import pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, Weights
 from resnest.cli.terminal import Command, console, errors
-from resnest.cli.values import CLASSIFIER, THREADS, Setting, Word
+from resnest.cli.values import THREADS, TRAINED, Setting, Word
 from resnest.cli.yaml import yaml_lines
 
 
 @click.command("train", cls=Command)
-@click.argument("name", type=CLASSIFIER)
+@click.argument("name", type=TRAINED)
 @click.argument("words", nargs=-1, type=Setting(), metavar="[KEY=VALUE]...")
 @click.option(
-    "--data", type=Input("data set", folder=True), required=True, help="A folder with train/ and val/, or .rec files."
+    "--data",
+    type=Input("data set", folder=True),
+    required=True,
+    help="A folder with train/ and val/, or .rec files; of a detector COCO's folders, with annotations/.",
 )
 @click.option(
     "--output", type=Output("folder", file=False, folder=True), required=True, help="A folder to write everything into."
@@ -54,7 +57,8 @@ def command(
     dry_run: bool,
     **asked: Any,
 ) -> None:
-    """Train the network NAME on a folder of images, a folder for each class.
+    """Train the network NAME on a folder of images: of a classifier with a folder for each class, of a detector
+    with COCO's annotations.
 
     Keys are those that `resnest recipe` prints, fields of the network (radix=4) and seed, workers, device, dtype,
     accumulate, clip, layer_decay, save_every, ... Ctrl-C and SIGTERM save and end.

@@ -87,6 +87,7 @@ class Training:
             process(),
             processes(),
             run.accumulate,
+            grouping=self.source.grouping,
         )
         parts = processes() * run.accumulate
         if recipe.batch == parts:

@@ -10,7 +10,7 @@ import numpy as np
 
 from resnest.backends.training import Batch, Make, smoothed
 from resnest.data.augment import Augment
-from resnest.data.batches import Batches, Key, mixed
+from resnest.data.batches import Batches, Grouping, Key, mixed
 from resnest.data.photos import prepare
 from resnest.data.samples import Empty, Samples, named
 from resnest.data.samples import Source as Images
@@ -18,7 +18,10 @@ from resnest.specs.protocols import DEFAULT, Preparation, preparation
 from resnest.specs.recipe import Recipe
 
 Evaluated = tuple[Any, Any, dict[int, str]]
-"""Images (N, C, H, W), their labels (N,), and of images that cannot be read the numbers with the reasons."""
+"""Images, what the evaluation needs of them, and of images that cannot be read the numbers with the reasons.
+
+For a classifier that is images (N, C, H, W) and labels (N,).
+"""
 
 Load = Callable[[Make, Iterable[Any]], Iterator[Any]]
 """From what makes a batch of a key, and the keys, to the batches; a DataLoader's work."""
@@ -29,7 +32,7 @@ class Broken(ValueError):
 
 
 class Source(Protocol):
-    """Images with labels, for training and for evaluation.
+    """Images and what is in them, for training and for evaluation.
 
     A batch depends on the seed, the step and the numbers of its images alone, so that a training which is
     resumed, or shared between processes, sees the same.
@@ -42,12 +45,14 @@ class Source(Protocol):
     """How many images there are to train on."""
     evaluation: int
     """How many there are to evaluate on; 0 for none."""
+    grouping: Grouping | None
+    """Which images are put together in batches; None for any."""
 
     def batches(self, keys: Batches) -> Iterator[Batch]:
-        """For each list of the `keys` those images, augmented and mixed, and their targets."""
+        """For each list of the `keys` those images, augmented, and what the network is to say of them."""
 
     def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[Evaluated]:
-        """For each of the `parts`, numbers of evaluation images, those images (N, C, H, W) and their labels (N,).
+        """For each of the `parts`, numbers of evaluation images, those images and what the evaluation needs of them.
 
         Images that cannot be read are left out of both; their numbers come with the reasons.
         """
@@ -60,6 +65,7 @@ class Arrays:
     """Images (N, C, H, W) that are in memory, with labels (N,); mixed as the recipe says, and not augmented."""
 
     names: Sequence[str] | None = None
+    grouping: Grouping | None = None
 
     def __init__(
         self,
@@ -97,6 +103,8 @@ class Photos:
     An image to train on that cannot be read, or a label that is no class, is Broken, which names it.
     """
 
+    grouping: Grouping | None = None
+
     def __init__(
         self, training: Images, evaluation: Images | None, classes: int, recipe: Recipe, seed: int, load: Load
     ):
@@ -110,12 +118,12 @@ class Photos:
         self.load = load
 
     def batches(self, keys: Batches) -> Iterator[Batch]:
-        return _unless_broken(self.load(self.learned, numbered(keys)))
+        return unless_broken(self.load(self.learned, numbered(keys)))
 
     def evaluated(self, parts: Sequence[np.ndarray]) -> Iterator[Evaluated]:
         if self.held_out is None:
             return iter(())
-        return _unless_broken(self.load(self.held_out, (part.tolist() for part in parts)))
+        return unless_broken(self.load(self.held_out, (part.tolist() for part in parts)))
 
     def name(self, number: int) -> str:
         return "" if self.held_out is None else self.held_out.source.name(number)
@@ -188,7 +196,8 @@ def _targeted(
     return mixed(images, targets, recipe.mixup_alpha(keys[0][0]), seed, step)
 
 
-def _unless_broken(batches: Iterator[Any]) -> Iterator[Any]:
+def unless_broken(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches; Broken where one is the error that came up in making it."""
     for batch in batches:
         if isinstance(batch, ValueError):
             raise Broken(*batch.args)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from resnest.backends.training import Trainer
-from resnest.jobs.train import classification
+from resnest.jobs.train import classification, detection
 from resnest.jobs.train.config import Config
 from resnest.jobs.train.source import Source
 from resnest.specs.networks import Network
@@ -50,12 +50,12 @@ class Task(Protocol):
         """
 
 
-TASKS: tuple[Task, ...] = (classification,)  # type: ignore[assignment]  # `SPEC` is a module's, to be read only
+TASKS: tuple[Task, ...] = (classification, detection)  # type: ignore[assignment]  # `SPEC` is a module's, to be read only
 
 
 def task_of(spec: Network) -> Task:
     """The task of the network `spec`; ValueError for one that nothing here trains."""
     found = next((task for task in TASKS if task.SPEC is type(spec)), None)
     if found is None:
-        raise ValueError(f"{spec.name} cannot be trained here: classifiers can")
+        raise ValueError(f"{spec.name} cannot be trained here: classifiers and detectors can")
     return found

@@ -38,6 +38,10 @@ def verify(
         for number, path in track(photos[process() :: processes()]):
             rows += result_rows(number, finder.find(open_photo(path)), annotations.category_ids)
         rows = gathered(rows)
-        kinds = [kind for kind in KINDS if kind == "bbox" or finder.spec.has_masks]
-        scores = {kind: average_precision(annotations, rows, kind) for kind in kinds} if process() == 0 else {}
+        scores = judge(annotations, rows, finder.spec.has_masks) if process() == 0 else {}
     return scores, rows
+
+
+def judge(annotations: Annotations, rows: list[dict[str, Any]], masks: bool) -> dict[str, Precision]:
+    """The precision of the boxes in result `rows`, and of their `masks`, by the words in `KINDS`."""
+    return {kind: average_precision(annotations, rows, kind) for kind in KINDS if kind == "bbox" or masks}

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.training.loss import cross_entropy
 
@@ -34,5 +36,28 @@ def logits(network: Any, images: Any, place: Place) -> np.ndarray:
     return network(x).to(x.dtype).cpu().numpy()
 
 
-TASKS: dict[type, Task] = {ResNeStSpec: Task(classifier_loss, logits)}
+def detector_loss(network: Any, images: Any, targets: Any, place: Place) -> Tensor:
+    """The sum of all losses; `targets` are the images' sizes without padding, and what is in each of them."""
+    sizes, truths = targets
+    placed = [
+        {part: place(value) if isinstance(value, np.ndarray) else value for part, value in truth.items()}
+        for truth in truths
+    ]
+    losses: dict[str, Tensor] = network(place(images), sizes, placed)
+    return torch.stack([loss.to(torch.promote_types(loss.dtype, torch.float32)) for loss in losses.values()]).sum()
+
+
+def detections(network: Any, images: Any, place: Place) -> list[dict[str, np.ndarray]]:
+    """What is found in each photo, in its own pixels; `images` are a `resnest.data.detection.Batch`."""
+    x, sizes, scales, frames = images
+    x = place(x)
+    sizes, scales = (torch.as_tensor(array).to(x.device) for array in (sizes, scales))
+    found = network.detect(network.forward_pyramid(x), sizes, scales, frames)
+    return [{part: value.cpu().numpy() for part, value in image.items()} for image in found]
+
+
+TASKS: dict[type, Task] = {
+    ResNeStSpec: Task(classifier_loss, logits),
+    DetectionSpec: Task(detector_loss, detections),
+}
 """Kind of spec -> how such networks are trained."""

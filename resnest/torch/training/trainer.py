@@ -45,6 +45,8 @@ class Trainer:
         self.processes = Processes(self.device)
         self.model = self._build(weights, rule)
         names = canonical_names(self.model)
+        modules = {name: attribute.rpartition(".")[0] for attribute, name in names.items()}
+        self.frozen_norms = [modules[f"{norm}.running_mean"] for norm in setup.frozen_norms]
         parameters = {names[name]: parameter for name, parameter in self.model.named_parameters()}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=setup.dtype == "float16")
         self.update = Update(parameters, rule, self.scaler)
@@ -129,7 +131,7 @@ class Trainer:
 
     def _train(self) -> None:
         self.model.train()
-        for norm in self.setup.frozen_norms:
+        for norm in self.frozen_norms:
             self.model.get_submodule(norm).eval()
 
     def _cast(self) -> Any:
@@ -150,7 +152,7 @@ class Trainer:
 def check_spec(spec: Network) -> None:
     """Raise ValueError, naming it, for a network that PyTorch cannot train here."""
     if type(spec) not in TASKS:
-        raise ValueError(f"{spec.name} cannot be trained here: classifiers can")
+        raise ValueError(f"{spec.name} cannot be trained here: classifiers and detectors can")
 
 
 def check_setup(setup: Setup) -> None:

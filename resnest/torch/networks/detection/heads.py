@@ -68,9 +68,13 @@ class RPNHead(nn.Module):
             draw_normal(layer, RPN_STD)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Of each map the logits (N, anchors, H, W) and the deltas (N, 4 * anchors, H, W)."""
+        """Of each map the logits (N, anchors, H, W) and the deltas (N, 4 * anchors, H, W), in the weights' dtype.
+
+        Under autocast they would come in half precision, which is too little for pixels.
+        """
         hidden = [F.relu(self.rpn_conv(x)) for x in maps]
-        return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
+        dtype = self.rpn_conv.weight.dtype
+        return [self.rpn_cls(x).to(dtype) for x in hidden], [self.rpn_reg(x).to(dtype) for x in hidden]
 
     def anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Of each map its anchors (H * W * ratios, 4)."""
