@@ -1,5 +1,6 @@
 """The door to detectron2, which is on no index: a stand-in has the few classes that it touches."""
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -156,10 +157,46 @@ def test_more_than_one_split_makes_a_resnest_of_the_forks_plain_values(door):
 
 
 @pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"RADIX": 4}, {"radix": 4}),
+        ({"NUM_GROUPS": 2}, {"cardinality": 2}),
+        ({"BOTTLENECK_WIDTH": 40}, {"bottleneck_width": 40}),
+        ({"RADIX": 1, "AVD": False}, {"radix": 1, "avd": False}),
+        ({"RADIX": 1}, {"radix": 1}),
+        ({"RES5_DILATION": 2}, {"output_stride": 16}),
+    ],
+    ids=str,
+)
+def test_every_key_is_a_field_of_the_spec(door, changes, fields):
+    assert door.spec_of(config(door, **changes), 3) == dataclasses.replace(door.spec_of(config(door), 3), **fields)
+
+
+def test_a_config_says_the_norms_the_channels_and_what_is_frozen(door):
+    registry = sys.modules["detectron2.modeling"].BACKBONE_REGISTRY
+    for freeze_at in range(6):
+        cfg = config(door, NORM="SyncBN")
+        cfg.MODEL.BACKBONE.FREEZE_AT = freeze_at
+        model = registry["build_resnest_backbone"](cfg, SimpleNamespace(channels=4))
+        assert {type(module) for module in model.modules() if hasattr(module, "running_mean")} == {nn.SyncBatchNorm}
+        assert model.conv1[0].in_channels == 4
+        parts = [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
+        held = {name.partition(".")[0] for name, weight in model.named_parameters() if not weight.requires_grad}
+        assert held == {name for part in parts[:freeze_at] for name in part}
+    cfg.MODEL.FPN.OUT_CHANNELS, cfg.MODEL.FPN.IN_FEATURES = 64, ["res3", "res5"]
+    pyramid = registry["build_resnest_fpn_backbone"](cfg, SimpleNamespace(channels=3))
+    assert {name for name, _ in pyramid.named_children() if name.startswith("fpn_")} == {
+        f"fpn_{kind}{level}" for kind in ("lateral", "output") for level in (3, 5)
+    }
+    assert pyramid.fpn_output3.out_channels == 64
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"DEPTH": 18}, "MODEL.RESNETS.DEPTH=18 must be one of 50, 101, 152, 200, 269"),
         ({"RADIX": 1, "DEEP_STEM": False}, "MODEL.RESNETS.DEEP_STEM=False must be True for a ResNeSt"),
+        ({"RADIX": 1, "AVG_DOWN": False}, "MODEL.RESNETS.AVG_DOWN=False must be True for a ResNeSt"),
         ({"STRIDE_IN_1X1": True}, "MODEL.RESNETS.STRIDE_IN_1X1=True must be False for a ResNeSt"),
         ({"RES5_DILATION": 4}, "MODEL.RESNETS.RES5_DILATION=4 must be 1 or 2"),
     ],

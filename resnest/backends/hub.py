@@ -88,11 +88,22 @@ def _read_spec(kind: Any, saved: Any, model_id: str) -> Any:
     if isinstance(saved, kind):
         return saved
     if not matches(kind, saved):
+        other = next((title for other, title in TITLES.items() if matches(other, saved)), None)
+        if other is not None:
+            use = ", which would find nothing with its weights: `resnest train` makes one of them"
+            raise ValueError(
+                f"{model_id} was saved from a {other}, and this opens a {TITLES[kind]}"
+                f"{use if kind is DetectionSpec else f': open it as a {other}'}"
+            )
         raise ValueError(
             f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained of such a network writes it; a weight"
             " file alone is opened by create_model(NAME, weights=FILE)"
         )
     return kind(**saved)
+
+
+TITLES = {ResNeStSpec: "classifier", SegmentationSpec: "segmenter", DetectionSpec: "detector"}
+"""Kind of spec -> what its networks are called."""
 
 
 def model_card(spec: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,11 @@ def _are_numbers(value: Any) -> bool:
 def _is_mask(value: Any) -> bool:
     """Polygons, run lengths, or nothing."""
     if isinstance(value, dict):
-        sides = value.get("size")
-        return isinstance(sides, list) and len(sides) == 2 and all(map(_is_side, sides)) and "counts" in value
+        sides, counts = value.get("size"), value.get("counts")
+        if not isinstance(sides, list) or len(sides) != 2 or not all(map(_is_side, sides)):
+            return False
+        whole = isinstance(counts, list) and _are_numbers(counts) and sum(counts) == sides[0] * sides[1]
+        return whole or isinstance(counts, str)
     return not value or (
         isinstance(value, list)
         and all(_are_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in value)
@@ -133,7 +137,10 @@ class Annotations:
         return [str(names[number]) for number in self.category_ids]
 
     def check_masks(self) -> None:
-        """Raise ValueError, naming it, for an object without a mask."""
+        """Raise ValueError, naming it, for an object without a mask, and for a photo without a size to draw it in."""
+        for image in self.content["images"]:
+            if not {"height", "width"} <= image.keys():
+                raise ValueError(f"{self.path}: photo {image['id']} has no height and width, which masks are drawn in")
         for row in self.content["annotations"]:
             if not row.get("segmentation"):
                 raise ValueError(
@@ -204,6 +211,10 @@ def read_annotations(path: Path, num_classes: int | None = None) -> Annotations:
         raise ValueError(f"{path} names no photo")
     if not content["categories"]:
         raise ValueError(f"{path} names no class")
+    counted = Counter(image["id"] for image in content["images"])
+    twice = next((number for number in counted if counted[number] > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}: two of its photos have the id {twice}")
     if num_classes is not None and len(content["categories"]) != num_classes:
         raise ValueError(
             f"{path} has {len(content['categories'])} classes, and the network tells {num_classes} apart: the two must"

@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 
 from resnest import get_detection_spec
+from resnest import weights as weight_files
 from resnest.backends import registry
 from resnest.specs.detection.anchors import Proposals
 from resnest.specs.detection.network import FAMILIES
 from resnest.weights.seeded import draw_weights, make_input
 from tests.support.arrays import relative
 from tests.support.backends import Backend
-from tests.support.specs import tiny_detector
+from tests.support.specs import tiny, tiny_detector
 
 WITH_MASKS = [family for family in FAMILIES if "mask" in family]
 
@@ -181,9 +182,33 @@ def test_what_one_backend_saved_opens_in_every_one(backend, tmp_path):
         assert opened.spec == dataclasses.replace(spec, score_threshold=0.5)
         weights = other.module.get_weights(opened)
         assert all(np.array_equal(weights[name], array) for name, array in draw_weights(spec).items())
-    with pytest.raises(
-        ValueError, match=r"has no config\.json with a spec in it, as save_pretrained of such a network"
-    ):
+    with pytest.raises(ValueError, match="saved from a detector, and this opens a classifier: open it as a detector"):
         backend.module.ResNeSt.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="these weights tell 5 classes apart and tiny 7"):
         backend.module.Detector.from_pretrained(tmp_path, num_classes=7)
+
+
+def test_the_wrong_weights_are_one_sentence_in_every_function(backend, tmp_path):
+    """Users' commonest mistake is to give a detector ImageNet's weights: it would find nothing."""
+    name = "faster_rcnn_resnest50_coco"
+    weight_files.save(draw_weights(tiny()), tmp_path / "imagenet.npz")
+    network = backend.module
+    for create in (network.create_detector, network.create_model):
+        for weights in (tmp_path / "imagenet.npz", draw_weights(tiny())):
+            with pytest.raises(
+                ValueError, match=f"a classification network's, and {name} would find nothing with them"
+            ):
+                create(name, weights=weights)
+        with pytest.raises(ValueError, match=f"these weights are a mask_rcnn's, and {name} is a faster_rcnn"):
+            create(name, weights=draw_weights(tiny_detector("mask_rcnn")))
+        with pytest.raises(ValueError, match=r"tell 5 classes apart and .* 80: build it with num_classes=5"):
+            create(name, weights=draw_weights(tiny_detector()))
+
+
+def test_the_wrong_folder_is_one_sentence(backend, tmp_path):
+    network = backend.module
+    network.create_model("resnest14", stem_width=8, bottleneck_width=8, weights=None).save_pretrained(tmp_path / "it")
+    with pytest.raises(ValueError, match="from a classifier, and this opens a detector, which would find nothing"):
+        network.Detector.from_pretrained(tmp_path / "it")
+    with pytest.raises(ValueError, match="from a classifier, and this opens a segmenter: open it as a classifier"):
+        network.Segmenter.from_pretrained(tmp_path / "it")

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as pycocotools_mask
 
 from resnest.data import boxes
-from resnest.data.coco import CATEGORY_IDS, category_ids, image_id, read_annotations, result_rows
+from resnest.data.coco import CATEGORY_IDS, category_ids, find_split, image_id, read_annotations, result_rows
 
 
 def test_eighty_labels_have_ninety_numbers():
@@ -69,6 +69,9 @@ def test_an_annotation_file_tells_its_classes_and_photos(tmp_path):
         found.photos(tmp_path)
     (tmp_path / "a.png").touch()
     assert found.photos(tmp_path) == [(1, tmp_path / "a.png")]
+    with pytest.raises(ValueError, match="photo 1 has no height and width, which masks are drawn in"):
+        found.check_masks()
+    found.content["images"][0].update(height=2, width=3)
     with pytest.raises(ValueError, match="object 1 has no segmentation"):
         found.check_masks()
 
@@ -78,6 +81,8 @@ def test_an_annotation_file_tells_its_classes_and_photos(tmp_path):
     [
         ({"images": []}, "names no photo"),
         ({"images": [{"id": 1}]}, "number 0 of its images has not all of id, file_name"),
+        ({"images": GOOD["images"] * 2}, "two of its photos have the id 1"),
+        ({"categories": []}, "names no class"),
         ({"annotations": None}, "no annotation file of COCO's form: it has no list of annotations"),
         ({"categories": [{"id": 1, "name": "a"}]}, "has 1 classes, and the network tells 2 apart"),
     ],
@@ -103,6 +108,8 @@ def test_what_is_no_annotation_file_is_named(tmp_path, change, message):
         ("annotations", "segmentation", [[1, 2, 3, 4]]),
         ("annotations", "segmentation", [1, 2, 3, 4, 5, 6]),
         ("annotations", "segmentation", {"counts": "x", "size": [1]}),
+        ("annotations", "segmentation", {"counts": [3, 2], "size": [2, 2]}),
+        ("annotations", "segmentation", {"counts": ["3"], "size": [2, 2]}),
         ("annotations", "area", "6"),
         ("annotations", "iscrowd", 7),
         ("categories", "id", "3"),
@@ -128,3 +135,20 @@ def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ValueError, match=r"bad\.json is no annotation file"):
         read_annotations(tmp_path / "bad.json", 2)
+
+
+def test_the_parts_of_a_data_set_are_found_where_coco_and_tools_put_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no folder train or train2017 with photos"):
+        find_split(tmp_path, "train")
+    for folder, file in (
+        ("train", "train/_annotations.coco.json"),
+        ("train", "annotations/train.json"),
+        ("val2017", "annotations/instances_val2017.json"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        if not list(tmp_path.rglob("*.json")):
+            with pytest.raises(FileNotFoundError, match="no annotations of the photos in train: looked for anno"):
+                find_split(tmp_path, "train")
+        (tmp_path / file).touch()
+        assert find_split(tmp_path, folder.removesuffix("2017")) == (tmp_path / folder, tmp_path / file)

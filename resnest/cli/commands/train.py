@@ -20,6 +20,7 @@ from resnest.cli.paths import Input, Output, Weights
 from resnest.cli.terminal import Command, console, errors
 from resnest.cli.values import THREADS, TRAINED, Setting, Word
 from resnest.cli.yaml import yaml_lines
+from resnest.specs import find
 
 
 @click.command("train", cls=Command)
@@ -71,7 +72,8 @@ def command(
     from resnest.jobs.train.start import open_training
     from resnest.jobs.train.stopping import on_signals
 
-    weights = weight_file(name, weights, pretrained)
+    network = find(name)
+    weights = weight_file(getattr(network, "backbone", network).name, weights, pretrained)  # a detector's is ImageNet's
     words += () if freeze_stages is None else (f"freeze_stages={freeze_stages}",)
     words += ("freeze_norm=true",) if freeze_norm else ()
     with errors.status(f"{name}: images and weights"):

@@ -35,7 +35,9 @@ def average_precision(annotations: Annotations, rows: Sequence[dict[str, Any]], 
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         truth = COCO()
-        truth.dataset = annotations.content
+        # An object with the number 0 counts as none there, and one with another's takes its place.
+        numbered = [row | {"id": number} for number, row in enumerate(annotations.content["annotations"], start=1)]
+        truth.dataset = annotations.content | {"annotations": numbered}
         truth.createIndex()
         # Given both, it would sort masks into small and large by their boxes; and it writes into the rows.
         other = {"bbox": "segmentation", "segm": "bbox"}[kind]

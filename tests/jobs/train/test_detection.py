@@ -105,6 +105,21 @@ def test_weights_of_imagenet_are_the_backbone_s(tmp_path, data, caplog):
     assert set(training.weights) == set(training.config.spec.tensors())
 
 
+def test_pretrained_is_imagenets_backbone(train, tmp_path, monkeypatch):
+    backbone = get_spec("resnest50", stage_depths=(1, 1, 1, 1), stem_width=8, bottleneck_width=8)
+    resnest.weights.save(first_weights(backbone), tmp_path / "imagenet.safetensors")
+    asked = []
+    monkeypatch.setattr(
+        "resnest.weights.published.pretrained.download",
+        lambda name, source: asked.append((name, source)) or tmp_path / "imagenet.safetensors",
+    )
+    ran = train("--pretrained", "--dry-run")
+    assert ran.exit_code == 0, ran.output
+    assert asked == [("resnest50", None)]
+    for told in ("warmup_steps: 2", "short_sides: [48, 64]", "5 images to train on", "2 to evaluate on, 2 classes"):
+        assert told in ran.stdout
+
+
 def test_of_a_detector_for_other_classes_only_the_last_layers_are_drawn_anew(tmp_path, data, caplog):
     spec = opened(tmp_path, data).config.spec
     other = get_detection_spec(

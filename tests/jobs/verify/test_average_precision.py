@@ -57,3 +57,46 @@ def test_masks_are_sorted_by_their_own_area():
     assert precision.small == pytest.approx(1)
     assert np.isnan(precision.large)
     assert set(rows[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (5, 5)], ids=["zero", "twice"])
+def test_objects_count_whatever_their_numbers_are(numbers):
+    annotations = truth([0, 0, 40, 40], [100, 100, 40, 40])
+    for row, number in zip(annotations.content["annotations"], numbers):
+        row["id"] = number
+    rows = [found([0, 0, 40, 40]), found([100, 100, 40, 40])]
+    assert average_precision(annotations, rows, "bbox").all == pytest.approx(1)
+    assert [row["id"] for row in annotations.content["annotations"]] == [*numbers]
+
+
+SQUARE = [[0, 0, 40, 0, 40, 40, 0, 40]]
+
+
+@pytest.mark.parametrize(
+    ("row", "share"),
+    [
+        ({"iscrowd": 1, "segmentation": {"size": [200, 200], "counts": [0, 40000]}}, 1),
+        ({"iscrowd": 1, "segmentation": SQUARE}, 1),
+        ({"bbox": [90, 90, 0, 0], "area": 0, "segmentation": [[90, 90] * 3]}, 51 / 101),
+        ({"category_id": 5}, 1),
+        ({"image_id": 8}, 1),
+    ],
+    ids=["crowd in run lengths", "crowd as polygon", "empty", "of no class", "of no photo"],
+)
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_crowds_empty_objects_and_strangers_are_counted_as_coco_does(row, share, kind):
+    """An empty object is one that nobody finds, and a crowd, as what is of no class or photo, is asked of nobody."""
+    annotations = truth([0, 0, 40, 40], [100, 100, 40, 40], segmentation=SQUARE)
+    annotations.content["annotations"][1].update(row)
+    mask = np.zeros((200, 200), bool)
+    mask[:40, :40] = True
+    rows = [found([0, 0, 40, 40], segmentation=run_lengths(mask))]
+    assert average_precision(annotations, rows, kind).all == pytest.approx(share)
+
+
+def test_a_photo_without_annotations_makes_what_is_found_in_it_wrong():
+    annotations = truth([0, 0, 40, 40])
+    annotations.content["images"].append({"id": 2, "height": 200, "width": 200})
+    right, wrong = found([0, 0, 40, 40], 0.5), found([0, 0, 40, 40], 0.9) | {"image_id": 2}
+    assert average_precision(annotations, [right], "bbox").all == pytest.approx(1)
+    assert average_precision(annotations, [right, wrong], "bbox").all == pytest.approx(0.5)
