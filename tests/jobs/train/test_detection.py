@@ -197,6 +197,21 @@ def test_an_object_without_a_mask_is_named_where_masks_are_learnt(train, data):
     assert "object 1 has no segmentation" in refused(train(family="mask_rcnn"))
 
 
+def test_what_is_found_in_a_photo_that_cannot_be_read_is_nothing(train, data):
+    path = data / "val2017" / "000000000011.png"
+    path.write_bytes(path.read_bytes()[:100])
+    ran = train("epochs=1")
+    assert ran.exit_code == 0, ran.output
+    assert "nothing is found in a photo that cannot be read" in " ".join(ran.output.split())
+
+
+def test_a_broken_photo_to_train_on_ends_it_after_a_save(train, data):
+    path = data / "train2017" / "000000000012.png"
+    path.write_bytes(path.read_bytes()[:100])
+    message = refused(train("seed=1"))
+    assert "000000000012.png is no photo that can be read" in message
+
+
 def test_it_learns_to_find_the_one_box_of_each_photo(tmp_path):
     """The photos to evaluate on are those to train on, each of which an epoch has forty times."""
 

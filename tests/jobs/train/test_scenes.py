@@ -131,3 +131,13 @@ def test_nothing_to_train_on_is_said(folder):
     change_annotations(folder, lambda content: content["annotations"].clear())
     with pytest.raises(ValueError, match="has no photo to train on: all of its 7 have no objects or a side below 32"):
         scenes(folder)
+
+
+def test_a_photo_to_evaluate_on_that_cannot_be_read_is_told_apart(folder):
+    path = folder / "val2017" / "000000000011.png"
+    path.write_bytes(path.read_bytes()[:100])
+    source = scenes(folder)
+    found = list(source.evaluated([np.array([0]), np.array([1])]))
+    assert [(batch is None, number) for batch, number, _ in found] == [(False, 10), (True, 11)]
+    assert "000000000011.png is no photo that can be read" in found[1][2][1]
+    assert source.name(1) == "000000000011.png"
