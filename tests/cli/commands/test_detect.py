@@ -38,6 +38,18 @@ def test_a_folder_is_drawn_and_written_in_cocos_form(photos, tmp_path):
     assert set(rows[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
 
 
+def test_names_that_a_training_left_beside_its_weights_are_the_objects(photos, tmp_path):
+    weight_files.save(draw_weights(tiny_detector()), tmp_path / "best.npz")
+    names = ["ash", "elm", "fir", "oak", "yew"]
+    for written in (names, names[:4]):  # the second are another network's
+        (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in written))
+        options = ["-o", tmp_path / "out.png", "--threshold", "0", "--weights", tmp_path / "best.npz"]
+        found = run("detect", photos / "photos" / f"{7:012}.png", *options)
+        assert found.exit_code == 0, found.output
+        assert any(f" {name} " in found.output for name in names) == (written == names)
+        assert ("class " in found.output) == (written != names)
+
+
 def test_one_photo_is_drawn_where_it_is_said(photos, tmp_path, backend):
     photo = photos / "photos" / f"{7:012}.png"
     arguments = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +69,9 @@ class RPNHead(nn.Module):
             draw_normal(layer, RPN_STD)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Of each map the logits (N, anchors, H, W) and the deltas (N, 4 * anchors, H, W), in the weights' dtype.
-
-        Under autocast they would come in half precision, which is too little for pixels.
-        """
+        """Of each map the logits (N, anchors, H, W) and the deltas (N, 4 * anchors, H, W)."""
         hidden = [F.relu(self.rpn_conv(x)) for x in maps]
-        dtype = self.rpn_conv.weight.dtype
-        return [self.rpn_cls(x).to(dtype) for x in hidden], [self.rpn_reg(x).to(dtype) for x in hidden]
+        return [whole(self.rpn_cls, x) for x in hidden], [whole(self.rpn_reg, x) for x in hidden]
 
     def anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Of each map its anchors (H * W * ratios, 4)."""
@@ -130,7 +127,7 @@ class BoxHead(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = F.relu(self.shared_fcs[0](self.shared_convs(x).flatten(1)))
-        return self.fc_cls(x), self.fc_reg(x).unflatten(1, (-1, 4))
+        return whole(self.fc_cls, x), whole(self.fc_reg, x).unflatten(1, (-1, 4))
 
 
 class MaskHead(nn.Module):
@@ -149,7 +146,12 @@ class MaskHead(nn.Module):
             nn.init.zeros_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv_logits(F.relu(self.upsample(self.convs(x))))
+        return whole(self.conv_logits, F.relu(self.upsample(self.convs(x))))
+
+
+def whole(layer: Any, x: Tensor) -> Tensor:
+    """What `layer` makes of x, in its weight's dtype: under autocast it would be half, too little for pixels."""
+    return layer(x).to(layer.weight.dtype)
 
 
 def linear(layer: Linear) -> nn.Linear:
