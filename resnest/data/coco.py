@@ -21,7 +21,7 @@ CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 
 def category_ids(dataset: str, num_classes: int) -> tuple[int, ...]:
     """The number that each label of a network gets in a results file: COCO's, or of other classes 1, 2, ..."""
-    return CATEGORY_IDS if dataset == "coco" else tuple(range(1, num_classes + 1))
+    return CATEGORY_IDS if (dataset, num_classes) == ("coco", len(CATEGORY_IDS)) else tuple(range(1, num_classes + 1))
 
 
 def image_id(name: str) -> int | str:

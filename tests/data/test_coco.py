@@ -17,6 +17,7 @@ def test_eighty_labels_have_ninety_numbers():
     assert (CATEGORY_IDS[0], CATEGORY_IDS[11], CATEGORY_IDS[-1]) == (1, 13, 90)
     assert category_ids("coco", 80) == CATEGORY_IDS
     assert category_ids("", 3) == (1, 2, 3)
+    assert category_ids("coco", 13) == tuple(range(1, 14))
 
 
 def test_boxes_are_written_by_corner_and_sides():

@@ -46,7 +46,7 @@ def command(
     from resnest.jobs.predict.detection import above, open_finder
     from resnest.jobs.predict.draw import draw_objects, save_picture
     from resnest.jobs.predict.photos import photos_in
-    from resnest.jobs.verify.classification import trained_classes
+    from resnest.weights.saved import classes_beside
 
     paths = photos_in(photos)
     targets = places(paths, output, DETECTIONS, several=len(photos) > 1 or photos[0].is_dir())
@@ -55,7 +55,7 @@ def command(
         finder = open_finder(**network)
     spec = finder.spec
     classes, ids = classes_of(spec.dataset, spec.num_classes), category_ids(spec.dataset, spec.num_classes)
-    names = trained_classes(network["weights"], spec.num_classes) or [row.name for row in classes]
+    names = classes_beside(network["weights"], spec.num_classes) or [row.name for row in classes]
     classes = [row._replace(name=name) for row, name in zip(classes, names)]
     rows: list[dict[str, Any]] = []
     table = make_table("photo", "object", "score", "box")

@@ -140,6 +140,8 @@ def read_config(name: str, path: Path | None = None, words: Sequence[str] = (), 
             f"num_classes={changes['num_classes']!r} and the {classes} classes in the data are not the same"
         )
     changes = {key: _merged(getattr(published, key), value) for key, value in changes.items()}
+    if hasattr(published, "dataset") and changes.get("num_classes", published.num_classes) != published.num_classes:
+        changes["dataset"] = ""  # of other classes it is another one
     if "size" in values:
         values.setdefault("eval_size", values["size"])
     return Config(with_changes(published, name, changes), find_recipe(name, run.recipe, **values), run)
