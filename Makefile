@@ -21,7 +21,9 @@ PEERS_READY := $(PEERS)/ready-$(VERSION)
 SMP := https://github.com/qubvel-org/segmentation_models.pytorch
 SMP_COMMIT := 5006616357631a48c7c8e11977cf5abb00803590
 SMP_CHECKOUT := $(PEERS)/suites/smp
+TIMM := https://github.com/huggingface/pytorch-image-models
 TIMM_TESTS := $(PEERS)/suites/timm
+TIMM_SCRIPTS := $(PEERS)/suites/timm-scripts
 
 MUTANTS := build/mutants
 
@@ -43,7 +45,7 @@ test-matrix: venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/python tools/versions.py $(foreach row,$(ROWS),'$(row)')
 
-test-peers: $(PEERS_READY) | $(SMP_CHECKOUT) $(TIMM_TESTS)
+test-peers: $(PEERS_READY) | $(SMP_CHECKOUT) $(TIMM_TESTS) $(TIMM_SCRIPTS)
 	$(PEERS)/bin/pytest -rs peers
 
 # cosmic-ray makes the mutants, in an environment of its own: it needs nothing of ours. Remove the sample for another one.
@@ -90,6 +92,12 @@ $(TIMM_TESTS): | $(PEERS_READY)
 	$(PEERS)/bin/pip download --quiet --no-deps --no-binary timm --dest $@.new $$(grep ^timm== peers/requirements.txt)
 	tar -xzf $@.new/timm-*.tar.gz -C $@.new
 	mkdir $@ && mv $@.new/timm-*/tests $@ && rm -r $@.new
+
+# Its scripts for training and validation, which it has in its repository alone.
+$(TIMM_SCRIPTS): | $(PEERS_READY)
+	git init --quiet $@.new && git -C $@.new fetch --quiet --depth 1 $(TIMM) \
+		$$(sed -n 's/^timm==/refs\/tags\/v/p' peers/requirements.txt) \
+		&& git -C $@.new checkout --quiet FETCH_HEAD -- train.py validate.py && mv $@.new $@ || rm -rf $@.new
 
 # Pin every package that development needs, for all supported interpreters at once.
 lock: venv

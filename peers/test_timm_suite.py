@@ -3,8 +3,6 @@
 `make test-peers` fetches timm's source distribution, which comes with them.
 """
 
-import os
-
 import pytest
 import timm
 from suites import theirs
@@ -13,11 +11,8 @@ import resnest
 import resnest.timm
 from resnest.weights.seeded import draw_weights
 
-EVERY = os.environ.get("RUN_ALL_MODELS", "").lower() in ("1", "true", "y", "yes")
-"""Whether all variants are run: minutes each for the largest."""
-
-NAMES = resnest.list_models() if EVERY else ["resnest14", "resnest50_fast_4s2x40d", "resnest50_fast_1s4x24d"]
-TAGGED = [name for name in timm.list_models(module="timm", include_tags=True) if name.partition(".")[0] in NAMES]
+NAMES = resnest.list_models()
+TAGGED = timm.list_models(module="timm", include_tags=True)
 
 BY_NAME = (
     "test_model_forward",

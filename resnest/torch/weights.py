@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from resnest.backends.hub import HubMixin
 from resnest.backends.live import built_from_spec, changed, renormed
@@ -28,7 +28,8 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
 
     The model is a ResNeSt or a segmentation network; one on the meta device gets memory of its
     own on the way, or without `copy` that of the arrays where their dtype is the model's. Weights
-    for a model in deploy form are folded where they are not yet. Raises ValueError, listing them,
+    for a model in deploy form are folded where they are not yet. A model in shards (FSDP2) takes what the first
+    process has, and all processes have to load together. Raises ValueError, listing them,
     for tensors that are unknown, missing or misshaped.
     """
     model = unwrapped(model)
@@ -43,7 +44,7 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
             _materialise(model, attributes[name], source.to(target.dtype, copy=copy))
         else:
             with torch.no_grad():
-                target.copy_(source)
+                target.copy_(_dealt_out(source, target))
     for name, counter in model.named_buffers():
         if counter.is_meta:
             _materialise(model, name, torch.zeros_like(counter, device="cpu"))
@@ -170,6 +171,14 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.cpu().numpy().copy()
+
+
+def _dealt_out(tensor: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`tensor` in the shards that `target` is in, if it is."""
+    if not isinstance(target, DTensor):
+        return tensor
+    whole = tensor.to(device=target.device, dtype=target.dtype)
+    return distribute_tensor(whole, target.device_mesh, target.placements)
 
 
 def _materialise(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
