@@ -1,5 +1,16 @@
 """`python -m resnest` is the `resnest` command."""
 
-from resnest.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command; Ctrl-C ends it with 130 and without a traceback while its own files are still loaded, too."""
+    try:
+        from resnest.cli import main as command
+    except KeyboardInterrupt:
+        sys.exit(130)
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.progress import track
 
 from resnest.cli.paths import check_distinct, check_folder
+from resnest.cli.progress import Progress
 from resnest.cli.terminal import BROKEN_BOUND, errors, one_line
 
 
@@ -50,13 +50,14 @@ def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) ->
     A photo that is alone raises its ValueError.
     """
     left_out = []
-    for photo in track(photos, what, console=errors, transient=True, disable=len(photos) == 1):
-        try:
-            use(photo)
-        except ValueError as error:
-            if len(photos) == 1:
-                raise
-            left_out.append(str(error))
+    with Progress(console=errors, transient=True, disable=len(photos) == 1) as progress:
+        for photo in progress.track(photos, description=what):
+            try:
+                use(photo)
+            except ValueError as error:
+                if len(photos) == 1:
+                    raise
+                left_out.append(str(error))
     return left_out
 
 

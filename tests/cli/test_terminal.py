@@ -106,7 +106,9 @@ command()
 @pytest.mark.parametrize(
     "words", [["-c", WRITES], *(["-m", "resnest", *words] for words in (["list"], ["recipe", "resnest50"], ["--help"]))]
 )
-def test_a_pipe_that_nobody_reads_ends_it_with_141_and_a_full_disk_with_2(words):
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_pipe_that_nobody_reads_ends_it_with_141_and_a_full_disk_with_2(monkeypatch, words, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reader, pipe = os.pipe()
     os.close(reader)
     disk = os.open("/dev/full", os.O_WRONLY)
@@ -211,3 +213,13 @@ def opened_by(process, path):
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.02)
     pytest.fail(process.communicate()[1].decode())
+
+
+@pytest.mark.parametrize("words", [["-m", "resnest"], ["-c", "from resnest.__main__ import main; main()"]], ids=str)
+def test_ctrl_c_ends_it_with_130_while_it_is_still_loaded(tmp_path, words):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -8,7 +8,6 @@ import click
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
 )
 
 from resnest.cli.paths import Input, Output
+from resnest.cli.progress import Progress
 from resnest.cli.terminal import Command, errors
 from resnest.cli.values import Word
 

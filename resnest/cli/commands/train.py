@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from resnest.backends import registry
 from resnest.cli.options import pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, Weights
+from resnest.cli.progress import Progress
 from resnest.cli.terminal import Command, console, errors
 from resnest.cli.values import THREADS, TRAINED, Setting, Word
 from resnest.cli.yaml import yaml_lines

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import Progress
 
 from resnest.backends import registry
 from resnest.cli.options import FIRST, device_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Weights
+from resnest.cli.progress import Progress
 from resnest.cli.terminal import Command, console, errors, make_table, one_line, print_json
 from resnest.cli.values import BATCH, CLASSIFIER, SIDE, THREADS, Word
 from resnest.specs import get_spec

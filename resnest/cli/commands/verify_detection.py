@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import Progress
 
 from resnest.cli.options import detection_options
 from resnest.cli.paths import Input, Output
+from resnest.cli.progress import Progress
 from resnest.cli.terminal import Command, console, errors, make_table, write_json
 
 
