@@ -150,9 +150,9 @@ def check_setup(setup: Setup) -> None:
     if setup.channels_last:
         raise ValueError(f"channels_last is not for MXNet, which knows one layout: {way_out}")
     if setup.compiled:
-        raise ValueError(f"compiled is not for MXNet, whose networks are hybridized anyway: {way_out}")
+        raise ValueError(f"compile is not for MXNet, whose networks are hybridized anyway: {way_out}")
     if setup.sync_norms:
-        raise ValueError(f"sync_norms is not for MXNet, whose norms share nothing between processes: {way_out}")
+        raise ValueError(f"sync_bn is not for MXNet, whose norms share nothing between processes: {way_out}")
 
 
 def open_trainer(spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:

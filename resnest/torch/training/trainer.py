@@ -159,7 +159,7 @@ def check_setup(setup: Setup) -> None:
     """Raise ValueError, naming it, for what PyTorch cannot do."""
     device = device_of(setup.device)
     if setup.sync_norms and device.type == "cpu":
-        raise ValueError("sync_norms needs GPUs: PyTorch shares no batch norm's statistics between CPU processes")
+        raise ValueError("sync_bn needs GPUs: PyTorch shares no batch norm's statistics between CPU processes")
 
 
 def open_trainer(spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
