@@ -7,7 +7,11 @@ So the name is put back first, and NumPy 2 is refused with a sentence instead of
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 import numpy
 
@@ -35,4 +39,24 @@ except ModuleNotFoundError as error:
 except OSError as error:
     raise ImportError(f"resnest.gluon needs MXNet, whose library does not load here: {error}") from error
 
-__all__ = ["mx"]
+__all__ = ["mx", "without_notes"]
+
+NOTE = b"MKLDNN Pooling: training with prop_kind is forward_scoring"
+"""What MXNet prints once for each average pooling that it trains, and what nobody has to know: it has no other way."""
+
+
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """Inside, what MXNet itself writes to the standard error waits for the end, and those notes are left out of it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+            mx.nd.waitall()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            os.write(2, b"".join(line for line in said if NOTE not in line))

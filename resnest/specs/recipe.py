@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import cos, isfinite, pi
+from math import ceil, cos, isfinite, pi
 from typing import Any
 
 from resnest.specs.arguments import closest
@@ -72,6 +72,10 @@ class Augmentation:
             raise ValueError(f"area={self.area!r} must be parts of the photo, at most 1")
 
 
+STAIRS = 100
+"""Of a ramp by training steps, at most: MXNet has the probability in its graph, and traces it anew at each."""
+
+
 @dataclass(frozen=True)
 class DropBlockRecipe:
     """How blocks of stages 3 and 4 are dropped; `prob` 0 drops none.
@@ -79,7 +83,7 @@ class DropBlockRecipe:
     `place` is "inside" the split attention, after its first norm, as in the authors' PyTorch code, or "after"
     it, on its output, as in their Gluon code; both drop after the block's first and last norms too. `mask`
     is one for each "sample" or one for the whole "batch". `ramp` leads to `prob`: by "epoch" (that of
-    epoch e is (e + 1) / epochs of it), by "step", or "none" (`prob` from the first step on).
+    epoch e is (e + 1) / epochs of it), by "step" (in a hundred stairs), or "none" (`prob` from the first step on).
     """
 
     prob: float = 0.0
@@ -166,6 +170,8 @@ class Recipe(Steps):
             total, gone = self.epochs, step // steps_per_epoch + 1
         if self.dropblock.ramp == "none":
             total = gone
+        if self.dropblock.ramp == "step" and total > STAIRS:
+            total, gone = STAIRS, ceil(gone * STAIRS / total)
         return self.dropblock.prob * min(gone / total, 1.0)
 
     def mixup_alpha(self, epoch: int) -> float:

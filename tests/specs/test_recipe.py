@@ -94,6 +94,15 @@ def test_dropblock_ramps_as_the_recipe_says_and_stays_there(ramp, expected):
     assert recipe.dropblock_prob(100, 2) == pytest.approx(0.1)
 
 
+def test_a_long_ramp_by_steps_has_a_hundred_stairs():
+    """MXNet traces its graph anew for every other probability."""
+    recipe = RECIPE.with_changes(dropblock={"prob": 0.1, "ramp": "step"})
+    probs = [recipe.dropblock_prob(step, 1000) for step in range(4000)]
+    assert len({*probs}) == 100
+    assert probs == sorted(probs)
+    assert max(abs(prob - 0.1 * (step + 1) / 4000) for step, prob in enumerate(probs)) < 0.001
+
+
 def test_mixup_ends_when_it_is_told_to():
     recipe = RECIPE.with_changes(mixup=0.2, mixup_off_epochs=1)
     assert [recipe.mixup_alpha(epoch) for epoch in range(4)] == [0.2, 0.2, 0.2, 0]

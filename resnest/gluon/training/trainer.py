@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resnest.backends.training import Batch, Setup, Training, process_memory, with_mean_statistics
-from resnest.gluon._mxnet import mx
+from resnest.gluon._mxnet import mx, without_notes
 from resnest.gluon.device import device_of
 from resnest.gluon.layers.dropblock import DropBlock
 from resnest.gluon.networks.table import NETWORKS
@@ -43,6 +44,7 @@ class Trainer:
         self.update = Update({name: p for name, p in parameters.items() if p.grad_req != "null"}, rule)
         self.average = None if setup.average is None else Average(self.model, setup.average)
         self.processes = Processes()
+        self.begun = False
 
     def step(self, batches: Sequence[Batch], rate: float, key: int) -> Any:
         if self.setup.dropout:
@@ -51,18 +53,21 @@ class Trainer:
         if self.setup.accumulate > 1:
             for gradient in gradients:
                 gradient[:] = 0
-        losses = []
-        for images, targets in batches:
-            with mx.autograd.record():
-                loss = self.task.loss(self.model, images, targets, self._place) / len(batches)
-            loss.backward()
-            losses.append(loss.detach())
+        with contextlib.nullcontext() if self.begun else without_notes():
+            losses = [self._backward(images, targets, len(batches)) for images, targets in batches]
+        self.begun = True
         self.processes.average(gradients)
         self.update.step(rate)
         if self.average is not None:
             mx.nd.waitall()  # see `_network`
             self.average.update()
         return mx.nd.add_n(*losses)
+
+    def _backward(self, images: Any, targets: Any, parts: int) -> Any:
+        with mx.autograd.record():
+            loss = self.task.loss(self.model, images, targets, self._place) / parts
+        loss.backward()
+        return loss.detach()
 
     def value(self, loss: Any) -> float:
         return float(self.total(loss.asnumpy().reshape(1))[0] / self.processes.number)
