@@ -77,11 +77,19 @@ class Backend(Protocol):
 class Exporter(Protocol):
     """What is asked of the module `resnest.NAME.export`, for each of the row's `formats`."""
 
-    def write(self, spec: Any, weights: Mapping[str, np.ndarray], path: Path, format: str) -> None:
-        """Write the network as a file, with batch, height and width left open."""
+    def write(
+        self, spec: Any, weights: Mapping[str, np.ndarray], path: Path, format: str, size: tuple[int, int] | None = None
+    ) -> None:
+        """Write the network as a file for images of `size` (height, width); without it these are left open.
 
-    def read(self, path: Path, format: str) -> Predict:
-        """What the file at `path` predicts."""
+        So is the batch, but of a detector, which takes one image. Raises ValueError for what the format cannot hold.
+        """
+
+    def check(self, spec: Any, format: str, size: tuple[int, int] | None = None) -> None:
+        """Raise ValueError for a network that the format cannot hold, before there are weights."""
+
+    def read(self, path: Path, format: str) -> Callable[..., Any]:
+        """What the file at `path` makes of its inputs, arrays: an array, or where there are several a list of them."""
 
 
 @dataclass(frozen=True)

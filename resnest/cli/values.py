@@ -94,6 +94,22 @@ class Key(click.ParamType):
         return str(value)
 
 
+class Size(click.ParamType):
+    """Height and width in pixels: `512x1024`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", value)
+        sides = [int(side) for side in found.groups()] if found else [0, 0]
+        if not all(1 <= side <= LONGEST for side in sides):
+            self.fail(f"{value!r} is no height and width in pixels up to {LONGEST}, as 512x1024 is", param, context)
+        height, width = sides
+        return height, width
+
+
 class Pattern(Key):
     """Names as a shell would match them: `resnest50*`."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnest.backends.registry import Exporter, Predict
+from resnest.backends.registry import Exporter
 from resnest.gluon._mxnet import mx
-from resnest.gluon.networks.resnest import ResNeSt
+from resnest.gluon.layers.units import resize_like
+from resnest.gluon.networks.segmentation import Segmenter
+from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import load_weights
-from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.segmentation.network import SegmentationSpec
 
 if TYPE_CHECKING:  # mypy holds this module against what is asked of it
     from resnest.gluon import export
@@ -22,17 +25,56 @@ if TYPE_CHECKING:  # mypy holds this module against what is asked of it
 SYMBOL, PARAMS = "-symbol.json", "-0000.params"
 
 
-def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, format: str = "mxnet") -> None:
-    """Write `...-symbol.json` at `path` and `...-0000.params` beside it."""
-    model = ResNeSt(spec, prefix="")
+def write(
+    spec: Any,
+    weights: Mapping[str, np.ndarray],
+    path: Path,
+    format: str = "mxnet",
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Write `...-symbol.json` at `path` and `...-0000.params` beside it, the batch open, and without `size` the sides.
+
+    A segmenter's logits are of the images' size, which its graph has to know. Raises ValueError for one without `size`,
+    and for a detector.
+    """
+    check(spec, format, size)
+    model = NETWORKS[type(spec)](spec, prefix="")
     load_weights(model, weights)
+    if isinstance(spec, SegmentationSpec):
+        assert size is not None  # see above
+        write_graph(model, size, path)
+        return
     model.hybridize()
     side = spec.minimum_size + 31
-    model(mx.nd.zeros((1, spec.in_channels, side, side)))  # the graph is traced when it first runs
+    model(mx.nd.zeros((1, spec.in_channels, *(size or (side, side)))))  # the graph is traced when it first runs
     model.export(str(path).removesuffix(SYMBOL))
 
 
-def read(path: Path, format: str = "mxnet") -> Predict:
+def check(spec: Any, format: str = "mxnet", size: tuple[int, int] | None = None) -> None:
+    """Raise ValueError for a network that the format cannot hold."""
+    if isinstance(spec, DetectionSpec):
+        raise ValueError(
+            f"MXNet's file is one graph, and {spec.name} chooses its boxes outside of one in MXNet: export it as onnx,"
+            " torchscript or pt2"
+        )
+    if isinstance(spec, SegmentationSpec) and size is None:
+        raise ValueError(f"the graph of {spec.name} resizes, and in MXNet has to know to what: say the images' size")
+
+
+def write_graph(model: Segmenter, size: tuple[int, int], path: Path) -> None:
+    """Write a segmenter for images of `size` as one graph with its weights."""
+    channels = model.spec.in_channels
+    data = mx.sym.var("data", shape=(1, channels, *size), dtype="float32")  # poolings ask for the batch too
+    symbol = resize_like(model(data), data)
+    data._set_attr(__shape__=str((0, channels, *size)))  # any
+    arrays = {parameter.name: parameter._reduce() for parameter in model.collect_params().values()}
+    kinds = dict.fromkeys(symbol.list_arguments(), "arg") | dict.fromkeys(symbol.list_auxiliary_states(), "aux")
+    symbol.save(str(path))
+    kept = {f"{kind}:{name}": arrays[name] for name, kind in kinds.items() if name != "data"}
+    mx.nd.save(str(path).removesuffix(SYMBOL) + PARAMS, kept)
+
+
+def read(path: Path, format: str = "mxnet") -> Callable[..., Any]:
     """What the symbol at `path` predicts."""
     stem = str(path).removesuffix(SYMBOL)
     model = mx.gluon.SymbolBlock.imports(stem + SYMBOL, ["data"], stem + PARAMS)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from resnest.backends.processor import check_dtype
+from resnest.specs.detection.network import DetectionSpec
 from resnest.torch.weights import get_weights, live_spec, load_weights, norms, unwrapped
 from resnest.weights.fold import in_form_of
 
@@ -137,9 +138,14 @@ def optimize(
     this kind of processor. With `dynamic` the batch, height and width stay open, which costs
     speed. `path` keeps it as a `.pt2` package, which `OptimizedModel.load` opens in the next process.
     `keep_memory` calls `keep_freed_memory`, which is for the whole process. `dtype` ("bfloat16", "float16") is what it
-    computes in; images and results keep the dtype of `example`. Raises ValueError for a path of another kind and
-    for a dtype that the processor has no instructions for.
+    computes in; images and results keep the dtype of `example`. Raises ValueError for a path of another kind,
+    for a dtype that the processor has no instructions for, and for a detector, whose boxes are as many as it finds.
     """
+    if isinstance(getattr(model, "spec", None), DetectionSpec):
+        raise ValueError(
+            f"{model.spec.name} is a detector, and compiled code makes as many boxes of each image: take"
+            " model.deploy(), which is fast, or optimize model.backbone alone"
+        )
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
     if dtype is not None and example.device.type == "cpu":
@@ -149,7 +155,8 @@ def optimize(
     network = deploy(model).to(memory_format=torch.channels_last)
     if dtype is not None:
         network = Rounded(network, dtype)
-    minimum = model.spec.feature_strides[-1] + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
+    body = getattr(model.spec, "backbone", model.spec)
+    minimum = body.feature_strides[-1] + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
     shape = [None, example.shape[1], None, None] if dynamic else list(example.shape)
     signature = {
         "shape": shape,

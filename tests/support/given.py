@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnest.cli.paths import Input, Output
-from resnest.cli.values import Device, Key, NetworkName, Number, Setting, Word, Words
+from resnest.cli.values import Device, Key, NetworkName, Number, Setting, Size, Word, Words
 
 Values = Callable[[Path], object]
 """From a folder of a test's own, as `furnish` leaves it, to a value."""
@@ -37,7 +37,7 @@ def taken(param: click.Parameter, folder: Path) -> object:
         return kind.choices[-1]
     if isinstance(kind, (Device, Setting, Key)):
         return "cpu" if isinstance(kind, Device) else "batch=64" if isinstance(kind, Setting) else "ema"
-    return getattr(kind, "min", None)
+    return "64x96" if isinstance(kind, Size) else getattr(kind, "min", None)
 
 
 def refused_values(param: click.Parameter) -> Iterator[tuple[str, Values, str]]:
@@ -61,6 +61,9 @@ def refused_values(param: click.Parameter) -> Iterator[tuple[str, Values, str]]:
     elif isinstance(kind, Setting):
         for word in ("batch", "=64", "", "a b=1"):
             yield f"no setting: {word!r}", _always(word), "is no KEY=VALUE"
+    elif isinstance(kind, Size):
+        for word in ("64", "64x", "0x64", "64x99999", "a\x1b[2J", ""):
+            yield f"no size: {word!r}", _always(word), "is no height and width"
     elif isinstance(kind, Key):
         for word in ("", "a\x1b[2J"):
             yield f"no key: {word!r}", _always(word), f"is no {kind.name}"
@@ -71,7 +74,7 @@ def is_narrow(param: click.Parameter) -> bool:
     kind: Any = param.type
     if isinstance(kind, (click.IntRange, Number)):
         return kind.min is not None and kind.max is not None
-    return isinstance(kind, (Input, Output, NetworkName, Word, Words, Device, Setting, Key, type(click.BOOL)))
+    return isinstance(kind, (Input, Output, NetworkName, Word, Words, Device, Setting, Key, Size, type(click.BOOL)))
 
 
 def _always(value: object) -> Values:

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from resnest.torch import OptimizedModel, ResNeSt, ResNeStFeatures, load_weights, optimize
+from resnest.torch import Detector, OptimizedModel, ResNeSt, ResNeStFeatures, load_weights, optimize
 from resnest.weights.seeded import draw_weights
-from tests.support.specs import tiny
+from tests.support.specs import tiny, tiny_detector
 
 
 def compiled_for(*shape, dtype="float32", device="cpu", minimum=1):
@@ -118,3 +118,8 @@ def test_a_dtype_that_the_processor_has_not_is_refused_before_the_work(monkeypat
     monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx2"])
     with pytest.raises(ValueError, match=r"no bfloat16 instructions .* take float32"):
         optimize(None, torch.zeros(1, 3, 64, 64), dtype="bfloat16")
+
+
+def test_a_detector_is_not_compiled_and_the_sentence_says_what_is():
+    with pytest.raises(ValueError, match=r"take model\.deploy\(\), which is fast, or optimize model\.backbone alone"):
+        optimize(Detector(tiny_detector()), torch.zeros(1, 3, 64, 64))

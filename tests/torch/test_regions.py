@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import batched_nms, box_iou, nms, roi_align
 
 from resnest.specs.detection.anchors import AnchorSpec
@@ -128,3 +129,29 @@ def test_a_missing_torchvision_is_one_sentence_and_only_detectors_need_it():
 def test_joined_regions_say_whose_they_are():
     found = regions.joined([torch.ones(2, 4), torch.zeros(0, 4), torch.ones(1, 4)])
     assert np.array_equal(found[:, 0], [0, 0, 2])
+
+
+class Sizes(TorchDispatchMode):
+    """Notes how many bytes each tensor has that is made, views and bits of a result aside."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made._base is None:
+            self.bytes.append(made.nbytes)
+        return made
+
+
+def test_masks_of_a_large_photo_take_little_more_memory_than_the_result(monkeypatch):
+    """Band by band, as many rows at a time as `BAND` has pixels for."""
+    monkeypatch.setattr(regions, "BAND", 2**14)
+    masks, boxes = torch.rand(4, 28, 28), torch.tensor([[10.0, 20, 390, 780]]).expand(4, 4)
+    with Sizes() as sizes:
+        pasted = regions.paste(masks, boxes, (800, 400), 0.5)
+    assert pasted.any()
+    *others, largest = sorted(sizes.bytes)
+    assert largest == pasted.nbytes == 4 * 800 * 400
+    assert max(others) <= 4 * 4 * 28 * 800  # bytes of the weights of each row: a float for each cell of a mask

@@ -11,21 +11,27 @@ from resnest.backends import registry
 from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, Weights, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
-from resnest.cli.values import CLASSIFIER, Word
-from resnest.specs import get_spec
+from resnest.cli.values import NETWORK, Size, Word
+from resnest.specs import ResNeStSpec, find
 from resnest.specs.protocols import preparation
 
 _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in row.formats)]
 
 
 @click.command("export", cls=Command)
-@click.argument("name", type=CLASSIFIER)
+@click.argument("name", type=NETWORK)
 @click.option("--format", type=Word(_FORMATS), required=True)
 @click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
 @click.option("--weights", type=Weights(), help="A weight file; without it seeded weights are drawn.")
 @pretrained_option
 @which_option
 @output_stride_option
+@click.option(
+    "--size",
+    type=Size(),
+    metavar="HEIGHTxWIDTH",
+    help="Images are of this size alone; without it of any. A segmenter in MXNet's format needs it.",
+)
 @click.option(
     "--deploy/--no-deploy",
     default=None,
@@ -44,10 +50,15 @@ def command(
     pretrained: str | None,
     which: str | None,
     output_stride: int | None,
+    size: tuple[int, int] | None,
     deploy: bool | None,
     int8: Path | None,
 ) -> None:
     """Write the network NAME as a file that runs without this package, and check it against the model.
+
+    A detector's file takes one image and its height and width without padding, (1, 2), and gives boxes, scores,
+    labels, and of a family with masks their probabilities, 28 x 28 in each box. A segmenter's logits are of the
+    image's size.
 
     Example: resnest export resnest50 --pretrained --format onnx
     """
@@ -60,8 +71,10 @@ def command(
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
-    spec: Any = get_spec(name)
+    spec: Any = find(name)
     spec = spec_beside(weights, spec.name) or spec
+    if int8 is not None and not isinstance(spec, ResNeStSpec):
+        raise ValueError(f"--int8 goes with a classifier, and {name} is none")
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
     end = files.suffix(format) if int8 is None else "-int8.onnx"
@@ -72,6 +85,7 @@ def command(
     if int8 is not None:
         check(photos)
     check_outputs(outputs, inputs)
+    files.check(spec, format, size)
     weights = weight_file(name, weights, pretrained)
     folded = True if deploy is None and format == "onnx" else deploy
     spec, tensors = open_network(spec, weights, folded, which=which)
@@ -80,7 +94,7 @@ def command(
     note = ""
     if int8 is None:
         with errors.status(f"writing and checking {path.name}"):
-            rows = files.export(spec, tensors, path, format)
+            rows = files.export(spec, tensors, path, format, size)
     else:
         how = preparation(protocol_of(weights), spec.image_size, spec.name)
         with errors.status(f"writing, checking and calibrating {path.name}"):

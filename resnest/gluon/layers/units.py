@@ -83,8 +83,27 @@ def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -
 def resize_like(x: Any, like: Any) -> Any:
     """`x` at the height and width of `like`, bilinear, pixels taken as squares (`align_corners=False`)."""
     # MXNet's BilinearResize2D computes its weights in float32, 7e-7 off; two matrix products are exact.
-    rows, columns = (
-        mx.nd.array(bilinear_matrix(x.shape[axis], like.shape[axis]), ctx=x.ctx, dtype=x.dtype) for axis in (2, 3)
-    )
-    x = mx.nd.dot(x, columns)  # (N, C, h, W)
-    return mx.nd.dot(x.transpose((0, 1, 3, 2)), rows).transpose((0, 1, 3, 2))
+    F, (before, after) = operators_for(x), map(_shape, (x, like))
+    rows, columns = (_matrix(x, before[axis], after[axis]) for axis in (2, 3))
+    x = F.dot(x, columns)  # (N, C, h, W)
+    return F.dot(x.transpose(axes=(0, 1, 3, 2)), rows).transpose(axes=(0, 1, 3, 2))
+
+
+def operators_for(x: Any) -> Any:
+    """MXNet's operators for an array, or for a symbol."""
+    return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    """The shape of an array, or of a symbol as far as that of its data tells it."""
+    return x.infer_shape_partial()[1][0] if isinstance(x, mx.sym.Symbol) else x.shape
+
+
+def _matrix(x: Any, before: int, after: int) -> Any:
+    """`bilinear_matrix` beside x; beside a symbol computed in the graph, which holds no arrays, for float32."""
+    if not isinstance(x, mx.sym.Symbol):
+        return mx.nd.array(bilinear_matrix(before, after), ctx=x.ctx, dtype=x.dtype)
+    position = (mx.sym.arange(after, dtype="float64") + 0.5) * (before / after) - 0.5
+    position = mx.sym.clip(position, 0, before - 1).reshape((1, -1))
+    cells = mx.sym.arange(before, dtype="float64").reshape((-1, 1))
+    return mx.sym.relu(1 - mx.sym.abs(mx.sym.broadcast_sub(cells, position))).astype("float32")

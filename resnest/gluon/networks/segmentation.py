@@ -13,7 +13,7 @@ from resnest.backends.choose import arrays_of
 from resnest.gluon._mxnet import mx
 from resnest.gluon.deploy import deploy
 from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, norm_of, sequential
-from resnest.gluon.layers.units import pooled_unit, resize_like, unit
+from resnest.gluon.layers.units import operators_for, pooled_unit, resize_like, unit
 from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import OnContexts, SavedModel, load_weights
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
@@ -53,7 +53,7 @@ class FCNHead(Head):
         x = self.convs(stages[-1])
         if self.conv_cat is None:
             return x
-        return self.conv_cat(mx.nd.concat(stages[-1], x, dim=1))
+        return self.conv_cat(operators_for(x).concat(stages[-1], x, dim=1))
 
 
 class PSPHead(Head):
@@ -68,7 +68,7 @@ class PSPHead(Head):
     def features(self, stages: list[Any]) -> Any:
         x = stages[-1]
         pooled = [resize_like(module(x), x) for module in self.psp_modules]
-        return self.bottleneck(mx.nd.concat(x, *pooled, dim=1))
+        return self.bottleneck(operators_for(x).concat(x, *pooled, dim=1))
 
 
 class ASPPHead(Head):
@@ -83,10 +83,14 @@ class ASPPHead(Head):
             self.bottleneck = unit(head.bottleneck, norm_layer)
 
     def features(self, stages: list[Any]) -> Any:
-        x = stages[-1]
+        return self.join(stages[-1])
+
+    def join(self, x: Any) -> Any:
+        """What all branches see of stage 4, (N, channels, H, W)."""
         pooled = [resize_like(self.image_pool(x), x)]
         seen = [module(x) for module in self.aspp_modules]
-        return self.bottleneck(mx.nd.concat(*(pooled + seen if self.pooled_first else seen + pooled), dim=1))
+        joined = pooled + seen if self.pooled_first else seen + pooled
+        return self.bottleneck(operators_for(x).concat(*joined, dim=1))
 
 
 class SeparableASPPHead(ASPPHead):
@@ -100,7 +104,8 @@ class SeparableASPPHead(ASPPHead):
 
     def features(self, stages: list[Any]) -> Any:
         fine = self.c1_bottleneck(stages[0])
-        return self.sep_bottleneck(mx.nd.concat(resize_like(super().features(stages), fine), fine, dim=1))
+        seen = resize_like(self.join(stages[-1]), fine)
+        return self.sep_bottleneck(operators_for(fine).concat(seen, fine, dim=1))
 
 
 HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}

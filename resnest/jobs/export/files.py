@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from resnest.backends import registry
-from resnest.backends.registry import Predict
 from resnest.jobs.export import onnx_graph
-from resnest.jobs.parity import Difference, difference
+from resnest.jobs.parity import FOUND, Difference, difference
+from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
 
 BOUND = 1e-5
 """Largest relative difference of float32 logits between a file and the model it was made from."""
+
+FOUND_BOUND = 1e-4
+"""The same of the boxes and scores that a detector finds."""
 
 # Format -> suffix, and the backend that writes it; ONNX is written without any.
 _FORMATS: dict[str, tuple[str, str | None]] = {"onnx": (".onnx", None)} | {
@@ -40,37 +48,91 @@ def written(path: Path, format: str) -> list[Path]:
     return [path, *([path.with_name(path.name.removesuffix(end) + "-0000.params")] if format == "mxnet" else [])]
 
 
-def export(
-    spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: str | os.PathLike, format: str
-) -> list[Difference]:
-    """Write the network `spec` with canonical `weights` to `path`; say how far its logits are from the model's.
+def check(spec: Any, format: str, size: tuple[int, int] | None = None) -> None:
+    """Raise ValueError for a network that no file of this format holds, or whose images are larger than `size`."""
+    if size is not None:
+        spec.check_size(*size)
+    backend = _FORMATS[format][1]
+    if backend is not None:
+        registry.exporter(backend).check(spec, format, size)
 
-    Weights are folded on the way where `spec` is a deploy form. In every format the batch, height
-    and width stay open, which the check uses: it runs two batches of different sizes. A
+
+def export(
+    spec: Any,
+    weights: Mapping[str, np.ndarray],
+    path: str | os.PathLike,
+    format: str,
+    size: tuple[int, int] | None = None,
+) -> list[Difference]:
+    """Write the network `spec` with canonical `weights` to `path`; say how far what it predicts is from the model's.
+
+    Weights are folded on the way where `spec` is a deploy form. The height and width stay open, or are `size`, and so
+    does the batch, but of a detector, which takes one image and its own size (1, 2) without padding. The check uses
+    that: it runs two batches of different sizes. A segmenter's logits are of the images' size. A
     `mxnet` file keeps its tensors beside it, in `...-0000.params`. Raises ValueError for weights
-    that are not the spec's own, ImportError for a format whose framework is missing.
+    that are not the spec's own and for a network that the format cannot hold, ImportError for a format whose
+    framework is missing.
     """
     path, *_ = written(Path(path), format)
+    check(spec, format, size)
     backend = _FORMATS[format][1]
-    writer = onnx_graph if backend is None else registry.exporter(backend)
-    writer.write(spec, in_form_of(spec, weights), path, format)
-    return compare(spec, weights, writer.read(path, format))
+    weights = in_form_of(spec, weights)
+    if backend is not None:
+        registry.exporter(backend).write(spec, weights, path, format, size)
+    elif isinstance(spec, ResNeStSpec):
+        onnx_graph.write(spec, weights, path, format, size)
+    else:  # PyTorch writes ONNX of what our own graphs leave out
+        onnx_graph.import_onnx()
+        registry.exporter("torch").write(spec, weights, path, format, size)
+    reader = onnx_graph if backend is None else registry.exporter(backend)
+    return compare(spec, weights, reader.read(path, format), size)
 
 
-def compare(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], predict: Predict) -> list[Difference]:
-    """Logits of `predict` against those of the model, on two batches that differ in number and size."""
+def compare(
+    spec: Any, weights: Mapping[str, np.ndarray], predict: Callable[..., Any], size: tuple[int, int] | None = None
+) -> list[Difference]:
+    """What `predict` says against what the model does, on two batches that differ in number and size where they may."""
     model = source(spec, weights)
-    side = spec.minimum_size + 31
+    body = spec if isinstance(spec, ResNeStSpec) else spec.backbone
+    side = body.minimum_size + 63  # a detector's coarsest map has two pixels then
     rng = np.random.default_rng(0)
     rows = []
-    for shape in ((1, spec.in_channels, side, side), (3, spec.in_channels, side + 33, side + 6)):
+    for number, sides in ((1, (side, side)), (3, (side + 33, side + 6))):
+        shape = 1 if isinstance(spec, DetectionSpec) else number, spec.in_channels, *(size or sides)
         images = rng.normal(size=shape).astype(np.float32)
-        rows.append(difference(f"logits of {'x'.join(map(str, shape))}", predict(images), model(images), BOUND))
+        of = " of " + "x".join(map(str, shape))
+        if isinstance(spec, DetectionSpec):
+            found = predict(images, np.array([shape[2:]]))
+            expected = dict(zip(FOUND, model(images)[-3:]))
+            rows += compare_found(expected, dict(zip(FOUND, found)), spec.max_detections, of)
+        else:
+            rows.append(difference(f"logits{of}", predict(images), model(images), BOUND))
     return rows
 
 
-def source(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Predict:
+def compare_found(
+    model: Mapping[str, np.ndarray], file: Mapping[str, np.ndarray], most: int, of: str = ""
+) -> list[Difference]:
+    """How far the boxes and scores that a file finds, `most` at most, are from the nearest of their class of the model.
+
+    The model tells all that it finds: which of equal scores comes first, or is the last one kept, rounding decides.
+    Another number of them is infinitely far away.
+    """
+    if len(file["labels"]) != min(len(model["labels"]), most) or not {*file["labels"]} <= {*model["labels"]}:
+        return [Difference(f"{part}{of}", model[part].shape, math.inf, math.inf, FOUND_BOUND) for part in FOUND[:2]]
+    apart = np.abs(file["boxes"][:, None] - model["boxes"]).max(axis=2)  # (file's, model's)
+    apart += np.where(file["labels"][:, None] == model["labels"], 0, np.inf)
+    nearest = apart.argmin(axis=1) if len(apart) else np.zeros(0, np.int64)
+    return [difference(f"{part}{of}", file[part], model[part][nearest], FOUND_BOUND) for part in FOUND[:2]]
+
+
+def source(spec: Any, weights: Mapping[str, np.ndarray]) -> Callable[..., Any]:
     """The model itself, in the first backend that is installed."""
     weights = in_form_of(spec, weights)
     backend = registry.installed()
+    if isinstance(spec, SegmentationSpec):
+        return backend.predictor(spec, weights)
+    if isinstance(spec, DetectionSpec):
+        without_end = dataclasses.replace(spec, max_detections=sys.maxsize)
+        return lambda images: backend.run_stages(without_end, weights, images)
     return lambda images: backend.run_stages(spec, weights, images)[-1]

@@ -261,14 +261,27 @@ class _Graph:
         return self.node(kind, name, x, **window, **attributes)
 
 
-def write(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], path: Path, format: str = "onnx") -> None:
+def write(
+    spec: ResNeStSpec,
+    weights: Mapping[str, np.ndarray],
+    path: Path,
+    format: str = "onnx",
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Write the network at `path`; its graph takes images of any size, whatever `size` is."""
     import_onnx().save(build(spec, weights), path)
 
 
-def read(path: Path, format: str = "onnx") -> Callable[[np.ndarray], np.ndarray]:
-    """What the file at `path` predicts in onnxruntime."""
+def read(path: Path, format: str = "onnx") -> Callable[..., Any]:
+    """What onnxruntime makes of the inputs of the file at `path`: an array, or of several outputs a list of them."""
     session = import_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits"], {"image": images})[0]
+    names = [entry.name for entry in session.get_inputs()]
+
+    def predict(*inputs: np.ndarray) -> Any:
+        found = session.run(None, dict(zip(names, inputs)))
+        return found if len(found) > 1 else found[0]
+
+    return predict
 
 
 def import_onnxruntime() -> Any:

@@ -140,6 +140,14 @@ def max_pool2d(pool: PoolSpec) -> nn.Module:
 # not know how to ask whether this is an export; it needs an `if` of its own to leave that out.
 
 
+def every(x: Tensor, stride: Any) -> Tensor:
+    """Every pixel of a stride, (N, C, ceil(H / stride), ceil(W / stride)), for programs with sizes left open."""
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return x[:, :, ::stride, ::stride]
+    # Of a map channels last with gaps PyTorch asks how its strides compare, which the parity of a size decides.
+    return x.permute(0, 2, 3, 1)[:, ::stride, ::stride].contiguous().permute(0, 3, 1, 2)
+
+
 class AvgPool2d(nn.AvgPool2d):
     """Average pooling that `torch.export` takes with height and width left open."""
 
@@ -152,7 +160,7 @@ class AvgPool2d(nn.AvgPool2d):
     def forward_open(self, x: Tensor) -> Tensor:
         if self.ceil_mode:  # a 2x2 window that hangs over by one: repeating the last pixel leaves its mean as it is
             x = F.pad(x, (0, 1, 0, 1), mode="replicate")
-        return F.avg_pool2d(x, self.kernel_size, 1, self.padding)[:, :, :: self.stride, :: self.stride]
+        return every(F.avg_pool2d(x, self.kernel_size, 1, self.padding), self.stride)
 
 
 class MaxPool2d(nn.MaxPool2d):
@@ -161,7 +169,7 @@ class MaxPool2d(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102  # see above
             if torch.compiler.is_exporting() and not isinstance(x.shape[-1], int):
-                return F.max_pool2d(x, self.kernel_size, 1, self.padding)[:, :, :: self.stride, :: self.stride]
+                return every(F.max_pool2d(x, self.kernel_size, 1, self.padding), self.stride)
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from resnest.specs.detection.anchors import MAX_LOG_RATIO, AnchorSpec, Box
@@ -31,6 +32,11 @@ def operators() -> Any:
     except ImportError as error:
         raise ImportError(f"detectors need torchvision ({error}): pip install 'resnest[detection]'") from error
     return torchvision.ops
+
+
+def being_exported() -> bool:
+    """Whether what runs is being written down, so that no `if` may ask how much there is of something."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def grid(anchors: AnchorSpec, level: int, x: Tensor) -> Tensor:
@@ -74,11 +80,10 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tenso
     The groups are moved apart and suppressed in one call. torchvision's own `batched_nms` leaves them in place
     where there are many boxes, and in float32, where moved boxes are rounded, that gives others than mmdetection's.
     """
-    if not len(boxes):
-        return torch.zeros_like(groups)
     nms = operators().nms
-    apart = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
-    if len(boxes) < MOST_AT_ONCE:
+    largest = F.pad(boxes.flatten(), (0, 1)).max()  # of no boxes it is zero
+    apart = boxes + (groups.to(boxes.dtype) * (largest + 1))[:, None]
+    if being_exported() or len(boxes) < MOST_AT_ONCE:
         return nms(apart, scores, iou)
     kept = torch.zeros_like(groups, dtype=torch.bool)
     for group in groups.unique():
@@ -90,7 +95,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tenso
 
 def joined(boxes: Sequence[Tensor]) -> Tensor:
     """Regions (K, 5) out of the boxes of each image: the image's number stands in front."""
-    return torch.cat([torch.cat([box.new_full((len(box), 1), i), box], dim=1) for i, box in enumerate(boxes)])
+    return torch.cat([F.pad(box, (1, 0), value=i) for i, box in enumerate(boxes)])
 
 
 def align(maps: Sequence[Tensor], regions: Tensor, strides: Sequence[int], size: int) -> Tensor:
@@ -101,7 +106,7 @@ def align(maps: Sequence[Tensor], regions: Tensor, strides: Sequence[int], size:
     sides = regions[:, 3:] - regions[:, 1:3]
     # mmdetection adds the small number before it takes the logarithm, torchvision's poolers after.
     levels = (sides.prod(dim=1).sqrt() / FINEST_REGION + 1e-6).log2().floor().clamp(0, len(maps) - 1)
-    cut = maps[0].new_zeros((len(regions), maps[0].shape[1], size, size))
+    cut = maps[0].new_zeros((regions.shape[0], maps[0].shape[1], size, size))
     for level, (x, stride) in enumerate(zip(maps, strides)):
         members = (levels == level).nonzero().squeeze(1)
         found = operators().roi_align(x, regions[members], size, 1 / stride, SAMPLES, aligned=True)

@@ -41,7 +41,7 @@ class SplitAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu0(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
-        gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
+        gap = self.gap(x).reshape(x.shape[0], self.radix, -1, 1, 1).sum(dim=1)  # (N, C, 1, 1)
         if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error, as does a traced graph
             check_batch(gap, self.bn1)
         attention = self.fc2(self.relu1(self.bn1(self.fc1(gap))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,9 +60,33 @@ def unit(conv: ConvSpec | SeparableSpec, norm_layer: NormLayer = BatchNorm) -> n
     return ConvUnit(conv, norm_layer) if isinstance(conv, ConvSpec) else SeparableUnit(conv, norm_layer)
 
 
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """The means over a grid of `output_size` x `output_size` cells, which ONNX takes with open sizes too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102  # TorchScript needs an `if` of its own to leave it out
+            if torch.onnx.is_in_onnx_export() and self.output_size != 1:
+                return self.forward_open(x)
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def forward_open(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        rows, columns = (_cells(side, self.output_size, x) for side in (height, width))
+        return rows @ x @ columns.T
+
+
+def _cells(side: int, number: Any, like: Tensor) -> Tensor:
+    """What each of `number` cells takes of each of `side` pixels, (number, side)."""
+    cells = torch.arange(number, device=like.device)[:, None]
+    first, stop = cells * side // number, ((cells + 1) * side + number - 1) // number
+    pixels = torch.arange(side, device=like.device)
+    inside = (pixels >= first) & (pixels < stop)
+    return inside.to(like.dtype) / (stop - first)
+
+
 def pooled_unit(scale: int, conv: ConvSpec, norm_layer: NormLayer = BatchNorm) -> nn.Module:
     """A unit on the input pooled to `scale` x `scale` pixels."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvUnit(conv, norm_layer))
+    return nn.Sequential(AdaptiveAvgPool2d(scale), ConvUnit(conv, norm_layer))
 
 
 def resize_like(x: Tensor, like: Tensor) -> Tensor:

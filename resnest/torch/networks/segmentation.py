@@ -68,8 +68,10 @@ class PSPHead(Head):
 
     def features(self, stages: list[Tensor]) -> Tensor:
         x = stages[-1]
-        pooled = [resize_like(module(x), x) for module in self.psp_modules]
-        return self.bottleneck(torch.cat([x, *pooled], dim=1))
+        seen = [x]
+        for module in self.psp_modules:
+            seen.append(resize_like(module(x), x))  # TorchScript unpacks no list into another
+        return self.bottleneck(torch.cat(seen, dim=1))
 
 
 class ASPPHead(Head):
@@ -83,7 +85,10 @@ class ASPPHead(Head):
         self.bottleneck = unit(head.bottleneck, norm_layer)
 
     def features(self, stages: list[Tensor]) -> Tensor:
-        x = stages[-1]
+        return self.join(stages[-1])
+
+    def join(self, x: Tensor) -> Tensor:
+        """What all branches see of stage 4, (N, channels, H, W)."""
         pooled = [resize_like(self.image_pool(x), x)]
         seen = [module(x) for module in self.aspp_modules]
         return self.bottleneck(torch.cat(pooled + seen if self.pooled_first else seen + pooled, dim=1))
@@ -99,7 +104,7 @@ class SeparableASPPHead(ASPPHead):
 
     def features(self, stages: list[Tensor]) -> Tensor:
         fine = self.c1_bottleneck(stages[0])
-        return self.sep_bottleneck(torch.cat([resize_like(super().features(stages), fine), fine], dim=1))
+        return self.sep_bottleneck(torch.cat([resize_like(self.join(stages[-1]), fine), fine], dim=1))
 
 
 HEADS: dict[str, Any] = {"fcn": FCNHead, "psp": PSPHead, "aspp": ASPPHead, "aspp_sep": SeparableASPPHead}

@@ -21,8 +21,8 @@ from resnest.specs.detection.heads import (
     NeckSpec,
 )
 from resnest.specs.detection.network import DetectionSpec
-from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d
-from resnest.torch.layers.regions import decode, grid, suppress
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, every
+from resnest.torch.layers.regions import being_exported, decode, grid, suppress
 from resnest.torch.layers.units import ConvUnit
 
 
@@ -51,7 +51,7 @@ class Neck(nn.Module):
             size = laterals[finer].shape[2:]
             laterals[finer] = laterals[finer] + F.interpolate(laterals[coarser], size=size, mode="nearest")
         maps = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
-        return [*maps, maps[-1][:, :, ::2, ::2]]
+        return [*maps, every(maps[-1], 2)]
 
 
 class RPNHead(nn.Module):
@@ -85,9 +85,12 @@ class RPNHead(nn.Module):
         for level, (seen, moved, anchors) in enumerate(zip(logits, deltas, self.anchors(logits))):
             score, found = of_anchors(seen, 1).squeeze(-1).sigmoid(), of_anchors(moved, 4)
             anchors = anchors.expand_as(found)
-            if score.shape[1] > rule.before:
+            if being_exported() or score.shape[1] > rule.before:
                 score, best = score.sort(dim=1, descending=True)
-                score, best = score[:, : rule.before], best[:, : rule.before, None].expand(-1, -1, 4)
+                most = rule.before
+                if torch.compiler.is_exporting():  # a slice alone asks whether there are fewer, for good
+                    most = torch.sym_min(score.shape[1], most)
+                score, best = score[:, :most], best[:, :most, None].expand(-1, -1, 4)
                 found, anchors = found.gather(1, best), anchors.gather(1, best)
             scores.append(score)
             boxes.append(decode(anchors, found, UNIT_STDS, sizes[:, None]))

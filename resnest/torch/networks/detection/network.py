@@ -81,9 +81,12 @@ class RoIHead(nn.Module):
         """Of each image the masks (n, 28, 28) of its detections, as probabilities: the mean of all stages."""
         regions = joined([image["boxes"] for image in found])
         labels = torch.cat([image["labels"] for image in found])
-        each = torch.arange(len(labels), device=labels.device)
+        each = torch.arange(labels.shape[0], device=labels.device)
         seen = [self.see(head, maps, regions, MASK_SIZE)[each, labels].sigmoid() for head in self.mask_heads]
-        return list(torch.stack(seen).mean(dim=0).split([len(image["labels"]) for image in found]))
+        mean = torch.stack(seen).mean(dim=0)
+        if len(found) == 1:  # what is being exported does not know how many they are
+            return [mean]
+        return list(mean.split([len(image["labels"]) for image in found]))
 
 
 class Detector(nn.Module, SavedModel):
