@@ -1,5 +1,7 @@
 """Our networks in timm's registry, used by timm's own functions."""
 
+import re
+
 import numpy as np
 import pytest
 import timm
@@ -14,6 +16,7 @@ import resnest.timm
 from resnest.torch import ResNeSt, get_weights
 from resnest.weights.published import pretrained
 from resnest.weights.seeded import draw_weights
+from tests.support.paths import REPOSITORY
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -103,3 +106,16 @@ def _photo():
     from PIL import Image
 
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["list", "dict", "fx"])
+def test_the_wrappers_that_script_on_timms_networks_script_on_ours(kind):
+    model = timm.create_model("resnest14", features_only=True, feature_cls=kind, **NARROW).eval()
+    with torch.no_grad():
+        found, expected = torch.jit.script(model)(X), model(X)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_page_about_timm_says_what_is_so():
+    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "timm.md").read_text(), re.DOTALL)
+    exec(compile(code, "timm.md", "exec"), {})
