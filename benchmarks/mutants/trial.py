@@ -146,18 +146,20 @@ def chosen(mutant: dict[str, Any], source: str, line: int, cover: list[dict[str,
     on_import = not any(lines & {*row["lines"].get(path, ())} for row in cover)
 
     def meets(row: dict[str, Any]) -> bool:
-        room, own = folder(row), f"/test_{Path(path).name}::" in row["test"]
-        if own and room in folders:  # nobody knows the lines of the commands that a test starts
+        if own(row):  # nobody knows the lines of the commands that a test starts
             return True
         if on_import:
-            return path in row["lines"] or room in (folders[0], "test_house.py")
+            return path in row["lines"] or folder(row) in (folders[0], "test_house.py")
         return not lines.isdisjoint(row["lines"].get(path, ()))
+
+    def own(row: dict[str, Any]) -> bool:
+        return f"/test_{Path(path).name}::" in row["test"] and folder(row) in folders
 
     def folder(row: dict[str, Any]) -> str:
         return row["test"].split("/")[1].partition("::")[0]
 
-    def turn(row: dict[str, Any]) -> tuple[bool, float]:
-        return folder(row) not in (*folders, "test_house.py"), row["seconds"]
+    def turn(row: dict[str, Any]) -> tuple[bool, bool, float]:
+        return folder(row) not in (*folders, "test_house.py"), not own(row), row["seconds"]
 
     tests: list[str] = []
     for row in sorted(filter(meets, cover), key=turn):
