@@ -42,6 +42,18 @@ def test_init_cfg_loads_published_weights_by_their_name(file, monkeypatch):
     assert holds_them(model)
 
 
+@pytest.mark.parametrize(("which", "scale"), [(None, 2), ("ema", 2), ("model", 1)])
+@pytest.mark.parametrize("key", ["weights", "init_cfg"])
+def test_of_a_trainers_file_the_average_is_taken_or_what_which_says(tmp_path, which, scale, key):
+    raw = {name: torch.from_numpy(array) for name, array in draw_weights(SPEC).items()}
+    path = tmp_path / "trained.pth"
+    torch.save({"state_dict": raw, "state_dict_ema": {name: 2 * tensor for name, tensor in raw.items()}}, path)
+    given = str(path) if key == "weights" else {"type": "Pretrained", "checkpoint": str(path)}
+    model = build(**{key: given}, which=which)
+    model.init_weights()
+    assert torch.equal(model.bn1.weight, scale * raw["bn1.weight"])
+
+
 def test_any_other_init_cfg_is_mmengines():
     model = build(init_cfg={"type": "Constant", "layer": "Conv2d", "val": 0.5})
     model.init_weights()

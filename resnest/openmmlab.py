@@ -47,7 +47,8 @@ class ResNeSt(ResNeStFeatures, BaseModule):
     """A ResNeSt backbone: (N, in_channels, H, W) -> a tuple of the feature maps of `out_indices`, 0 to 3 the stages.
 
     `weights` is a file that `resnest.weights.load` opens, or its arrays; `init_cfg` of type `Pretrained` names
-    a file too, or published weights (`open-mmlab://resnest50`), and of any other type is mmengine's. `norm_cfg`,
+    a file too, or published weights (`open-mmlab://resnest50`), and of any other type is mmengine's. `which` of a
+    trainer's file is taken, "ema" its running average or "model", goes as in `resnest.weights.load`. `norm_cfg`,
     `frozen_stages` (0 the stem, 1 to 4 the stages up to that one) and `norm_eval` are as in
     OpenMMLab's backbones; `changes` are fields of `resnest.ResNeStSpec`. A dilated stage pools as
     in OpenMMLab's ResNeSt unless `dilated_pooling="authors"` is asked for. Checkpoints with
@@ -61,6 +62,7 @@ class ResNeSt(ResNeStFeatures, BaseModule):
         name: str = "resnest101",
         out_indices: Sequence[int] = (0, 1, 2, 3),
         weights: str | Mapping[str, Any] | None = None,
+        which: str | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -73,6 +75,7 @@ class ResNeSt(ResNeStFeatures, BaseModule):
         super().__init__(spec, out_indices=[index + 1 for index in out_indices], norm_layer=_norm_layer(norm_cfg))
         self.init_cfg = init_cfg
         self.weights = weights if pretrained is None else pretrained
+        self.which = which
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         if not norm_cfg.get("requires_grad", True):
@@ -91,10 +94,10 @@ class ResNeSt(ResNeStFeatures, BaseModule):
         """Draw fresh weights, or load what `weights` or `init_cfg` names: what mmengine calls before training."""
         super().init_weights(last_gamma)
         if self.weights is not None:
-            load_weights(self, _arrays(self.weights))
+            load_weights(self, _arrays(self.weights, self.which))
         for step in [self.init_cfg] if isinstance(self.init_cfg, Mapping) else self.init_cfg or []:
             if step["type"] == "Pretrained":
-                load_weights(self, _arrays(step["checkpoint"]))
+                load_weights(self, _arrays(step["checkpoint"], self.which))
             else:
                 initialize(self, step)
 
@@ -133,11 +136,12 @@ def _norm_layer(norm_cfg: Mapping[str, Any]) -> Any:
     return partial(_NORMS[norm_cfg["type"]], **options)
 
 
-def _arrays(weights: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arrays of published weights, of a file, or those that were given."""
+def _arrays(weights: str | Mapping[str, Any], which: str | None) -> Mapping[str, Any]:
+    """The arrays of published weights, of `which` of a file's networks, or those that were given."""
     if not isinstance(weights, str):
         return weights
-    return load(download(weights.removeprefix(PUBLISHED)) if weights.startswith(PUBLISHED) else weights, backbone=True)
+    path = download(weights.removeprefix(PUBLISHED)) if weights.startswith(PUBLISHED) else weights
+    return load(path, backbone=True, which=which)
 
 
 def _rename_stem(state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
