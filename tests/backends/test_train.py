@@ -90,6 +90,14 @@ def test_a_training_leaves_its_log_its_curve_its_best_weights_and_its_checkpoint
     assert best.keys() == SPEC.tensors().keys()
 
 
+def test_the_first_weights_do_not_stay_beside_the_trainer_s_own(train):
+    training = train()
+    held = []
+    training.listener = lambda moment: held.append(len(training.weights))
+    training.run()
+    assert {*held} == {0}
+
+
 def test_a_training_that_is_stopped_ends_where_an_undisturbed_one_does(train, whole):
     for stop in (1, 3, 5):
         training = train("stopped")

@@ -127,6 +127,8 @@ def test_channels_last_is_the_memory_and_not_the_numbers(train_in):
 
     last = train_in("torch", "channels_last=true", "dtype=float32")
     first = train_in("torch", "channels_last=false", "dtype=float32", output="first")
+    for training in (last, first):
+        training.weights = start(training.config.spec)
     weights = [training.open().model.conv1[3].weight for training in (last, first)]
     assert [w.is_contiguous(memory_format=torch.channels_last) for w in weights] == [True, False]
     apart = {name: np.abs(array - after(first)[name]).max() for name, array in after(last).items()}

@@ -14,6 +14,7 @@ WORDS = "recipe=finetune epochs=1 batch=8 size=33 workers=0 dtype=float64 lr=1e-
 SMALL = "stage_depths=[1,1,1,1] stem_width=8 bottleneck_width=8"
 
 
+@pytest.mark.torch
 def test_torchrun_s_processes_train_as_one_that_accumulates_the_halves(tmp_path):
     data = photo_folder(tmp_path / "data", train=16)
     command = ["train", "resnest14", "--data", str(data), *WORDS.split(), *SMALL.split(), "--output"]

@@ -107,6 +107,7 @@ class Training:
         the last checkpoint cannot be written. At an image to train on that cannot be read it saves, and raises Broken.
         """
         trainer = self.open()
+        self.weights = {}  # which would stay beside the trainer's own as long as it trains
         if resume:
             self.resume(trainer)
         log = None
