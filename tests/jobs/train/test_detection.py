@@ -9,15 +9,18 @@ import pytest
 
 import resnest.weights
 from resnest import get_spec
+from resnest.data.coco import read_annotations
+from resnest.jobs.predict.detection import open_finder
 from resnest.jobs.train.detection import JUDGED
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.scenes import Scenes
 from resnest.jobs.train.start import open_training
+from resnest.jobs.verify.detection import verify
 from resnest.specs.detection.network import FAMILIES, get_detection_spec
 from resnest.weights import recognise
 from resnest.weights.seeded import first_weights
 from tests.support.cli import refused, run
-from tests.support.scenes import IDS, change_annotations, coco_folder
+from tests.support.scenes import IDS, annotation_file, change_annotations, coco_folder
 
 pytestmark = pytest.mark.torch
 
@@ -242,3 +245,6 @@ def test_it_learns_to_find_the_one_box_of_each_photo(tmp_path):
     losses = [row.loss for row in read_log(tmp_path / "out" / "log.csv")]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
     assert last.judged["box_ap50"] > 30
+    truth = read_annotations(annotation_file(data, "val2017"))
+    scores, _ = verify(open_finder(tmp_path / "out" / "last.safetensors"), truth, data / "val2017")
+    assert 100 * scores["bbox"].all == pytest.approx(last.judged["box_ap"])
