@@ -24,12 +24,10 @@ from resnest.specs import (
     list_segmentation_models,
 )
 from resnest.specs.arguments import closest
+from resnest.specs.recipe import LONGEST_SIDE
 from resnest.specs.recipes import presets_of
 
-LONGEST = 16384
-"""Pixels of a side, at most: above it a batch of one image fits into no memory."""
-
-SIDE = click.IntRange(1, LONGEST)
+SIDE = click.IntRange(1, LONGEST_SIDE)
 BATCH = click.IntRange(1, 65536)
 THREADS = click.IntRange(1, 1024)
 
@@ -104,8 +102,10 @@ class Size(click.ParamType):
             return value
         found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", value)
         sides = [int(side) for side in found.groups()] if found else [0, 0]
-        if not all(1 <= side <= LONGEST for side in sides):
-            self.fail(f"{value!r} is no height and width in pixels up to {LONGEST}, as 512x1024 is", param, context)
+        if not all(1 <= side <= LONGEST_SIDE for side in sides):
+            self.fail(
+                f"{value!r} is no height and width in pixels up to {LONGEST_SIDE}, as 512x1024 is", param, context
+            )
         height, width = sides
         return height, width
 

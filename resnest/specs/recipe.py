@@ -23,6 +23,9 @@ from resnest.specs.schedule import check_probability
 from resnest.specs.steps import Steps, at_least, one_of, true_or_false
 from resnest.specs.update import UpdateRule
 
+LONGEST_SIDE = 16384
+"""Pixels of a side, at most: above it a batch of one image fits into no memory."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -133,6 +136,9 @@ class Recipe(Steps):
 
     def __post_init__(self) -> None:
         at_least(self, 1, "epochs", "batch", "size", "eval_size", whole=True)
+        for name in ("size", "eval_size"):
+            if getattr(self, name) > LONGEST_SIDE:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be at most {LONGEST_SIDE}")
         at_least(self, 0, "mixup_off_epochs", whole=True)
         at_least(self, 0, "lr", "warmup_epochs", "weight_decay", "mixup")
         if self.lr_batch is not None:

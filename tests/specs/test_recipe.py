@@ -138,6 +138,8 @@ def test_steps_per_epoch_count_what_is_trained_on():
         ({"epochs": 1, "warmup_epochs": 5}, "warmup_epochs=5 are more than epochs=1: give fewer, or 0"),
         ({"batch": 1.5}, "batch=1.5 must be a whole number"),
         ({"final_drop": 1}, "final_drop=1 must be below 1"),
+        ({"size": 99_999}, "size=99999 must be at most 16384"),
+        ({"eval_size": 16_385}, "eval_size=16385 must be at most 16384"),
         ({"label_smoothing": 1.5}, "label_smoothing=1.5 must be below 1"),
         ({"lr": math.nan}, "lr=nan must be a number"),
         ({"momentum": 1}, "momentum=1 must be at least 0 and below 1"),
