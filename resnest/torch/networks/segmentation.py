@@ -15,7 +15,7 @@ from resnest.backends.choose import arrays_of
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
 from resnest.torch.deploy import deploy
-from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, laid_out, lying_like, norm_of, reset
+from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, lying_like, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import SavedModel, load_weights
@@ -148,7 +148,7 @@ class Segmenter(nn.Module, SavedModel):
         return self.backbone.forward_stages(x)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        stages = self.backbone(laid_out(x))
+        stages = self.backbone(x)  # which gives its maps back contiguous: dilated heads are no faster channels last
         logits = lying_like(self.decode_head(stages), x)
         if self.auxiliary_head is None or not self.training:
             return logits
