@@ -17,6 +17,7 @@ from resnest.torch.builders import create_model
 from resnest.weights.published.pretrained import CHECKPOINTS, Checkpoint
 
 try:
+    from timm.layers import get_norm_layer
     from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 except ModuleNotFoundError as error:
     raise ImportError(f"resnest.timm needs timm, and {error.name} is not installed: pip install timm") from error
@@ -52,6 +53,9 @@ def build(
     given = pretrained_cfg if isinstance(pretrained_cfg, dict) else {}
     brought = any((given | (pretrained_cfg_overlay or {})).get(key) for key in SOURCE_KEYS)
     source = pretrained_cfg if isinstance(pretrained_cfg, str) and pretrained_cfg else True
+
+    if isinstance(options.get("norm_layer"), str):
+        options["norm_layer"] = get_norm_layer(options["norm_layer"])
 
     def network(**options: Any) -> Any:
         wanted = source if pretrained and not brought else False

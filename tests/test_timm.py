@@ -37,6 +37,12 @@ def test_a_model_by_name_is_ours_and_takes_both_words():
     assert model(torch.randn(2, 1, 64, 64)).shape == (2, 7)
 
 
+def test_a_norm_layer_may_be_one_of_timms_names():
+    model = timm.create_model("resnest14", norm_layer="frozenbatchnorm2d", **NARROW)
+    assert type(model.bn1).__name__ == "FrozenBatchNorm2d"
+    assert model(X).shape == (2, 1000)
+
+
 @pytest.mark.parametrize("kind", ["list", "dict", "hook", "fx", "getter"])
 def test_each_of_timms_feature_wrappers_gives_the_maps(kind):
     torch.manual_seed(0)
