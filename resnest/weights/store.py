@@ -68,13 +68,14 @@ def convert(
     """Rewrite the weight file `source` as `target`, one tensor at a time, and give the network's spec.
 
     Formats, names, `backbone` and `which` go as in `load` and `save`; values and dtypes stay as they are, or real
-    numbers are rounded to `dtype` ("float16", "float32", "float64"). Raises ValueError for one too large for it.
+    numbers are rounded to `dtype` ("float16", "bfloat16", "float32", "float64"). Raises ValueError for one too large
+    for it, and for bfloat16 in a format that has none (`.npz`, `.params`).
     """
-    files.writable_suffix(target)
+    files.writable_suffix(target, dtype)
     with files.open_file(source, which) as opened:
         read, spec = _understand(files.describe(source), opened, backbone)
         read = read if dtype is None else read.cast(dtype)
-        files.write_file(target, _spoken(target, read, spec, dialect))
+        files.write_file(target, _spoken(target, read, spec, dialect), dtype)
     return spec
 
 

@@ -7,6 +7,7 @@ after the other, so a conversion never holds a whole network in memory.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -23,7 +24,7 @@ import safetensors
 from resnest.weights.formats import mxnet_params, safetensors_file, torch_pickle, trainers
 from resnest.weights.formats.archive import open_archive, read_npy, read_npy_header, unpack_one
 from resnest.weights.formats.atomic import replacing
-from resnest.weights.formats.tensors import Header, Tensors, printable
+from resnest.weights.formats.tensors import BFLOAT16, Header, Tensors, printable
 
 Source = str | os.PathLike | bytes
 
@@ -62,24 +63,28 @@ def _enter(stack: contextlib.ExitStack, kind: str, source: Source, which: str | 
     return opened if which is None else opened.renamed({name: name for name in trainers.select(opened, which)})
 
 
-def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` to `path`, in the format that its suffix says.
+def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], dtype: str | None = None) -> None:
+    """Write `arrays` to `path`, in the format that its suffix says; of a `dtype` bfloat16 those of float32 hold such.
 
     It appears under its name when it is complete (`resnest.weights.formats.atomic`); where something fails on the way,
     what stood there before is untouched.
     """
-    suffix = writable_suffix(path)
+    suffix = writable_suffix(path, dtype)
+    write = functools.partial(_WRITERS[suffix], bfloat16=True) if dtype == BFLOAT16 else _WRITERS[suffix]
     tensors = Tensors.of(arrays).plain()
     for name, header in tensors.headers.items():
         if header.dtype.kind not in "biuf":
             raise ValueError(f"{suffix} files of weights have no dtype {header.dtype}, which {name} has")
     with replacing(path) as file:
-        _WRITERS[suffix](file, tensors)
+        write(file, tensors)
 
 
-def writable_suffix(path: str | os.PathLike) -> str:
-    """The path's suffix; ValueError where no format that can be written goes by it."""
-    return _known_suffix(path, _WRITERS)
+def writable_suffix(path: str | os.PathLike, dtype: str | None = None) -> str:
+    """The path's suffix; ValueError where no format that can be written goes by it, or it has no such `dtype`."""
+    suffix = _known_suffix(path, _WRITERS)
+    if dtype == BFLOAT16 and suffix not in _WITH_BFLOAT16:
+        raise ValueError(f"{path}: {suffix} files hold no bfloat16: write {', '.join(_WITH_BFLOAT16)}, or take float16")
+    return suffix
 
 
 def describe(source: Source) -> str:
@@ -207,13 +212,15 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     ".zip": _read_zip,
 }
 
-_WRITERS: dict[str, Callable[[BinaryIO, Tensors], None]] = {
+_WRITERS: dict[str, Callable[..., None]] = {
     ".safetensors": safetensors_file.write,
     ".npz": _write_npz,
     ".pth": torch_pickle.write,
     ".pt": torch_pickle.write,
     ".params": mxnet_params.write,
 }
+
+_WITH_BFLOAT16 = (".safetensors", ".pth", ".pt")
 
 WRITABLE = tuple(_WRITERS)
 """What the name of a weight file that is written ends with."""

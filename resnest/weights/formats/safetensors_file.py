@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import safetensors
 
-from resnest.weights.formats.tensors import Header, Tensors, read_bfloat16
+from resnest.weights.formats.tensors import Header, Tensors, bfloat16_bits, read_bfloat16
 
 MAX_HEADER = 8 << 20
 """Bytes that the header of a safetensors file may take: many times what the largest ResNeSt needs."""
@@ -77,21 +77,24 @@ def _check_header(path: Path) -> None:
         raise ValueError(f"it claims a header of {length} bytes, more than any network needs")
 
 
-def write(file: BinaryIO, arrays: Tensors) -> None:
-    """Write `arrays`; ValueError for a dtype that the format does not have."""
+def write(file: BinaryIO, arrays: Tensors, bfloat16: bool = False) -> None:
+    """Write `arrays`, float32 as `bfloat16` where told; ValueError for a dtype that the format does not have."""
     # The library's own writer wants all tensors in memory at once. The format is the length of a
     # JSON header, the header, then the data: https://github.com/huggingface/safetensors#format
     entries: dict[str, Any] = {}
     end = 0
     for name, (shape, dtype) in arrays.headers.items():
         kind = _NAMES.get(dtype.newbyteorder("<"))
+        narrow = bfloat16 and kind == "F32"
         if kind is None:
             raise ValueError(f"safetensors files have no dtype {dtype}, which {name} has")
-        start, end = end, end + prod(shape) * dtype.itemsize
-        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": (start, end)}
+        start, end = end, end + prod(shape) * (2 if narrow else dtype.itemsize)
+        entries[name] = {"dtype": BFLOAT16 if narrow else kind, "shape": shape, "data_offsets": (start, end)}
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the data is aligned
     file.write(struct.pack("<Q", len(header)) + header)
     for name in arrays:
         array = arrays[name]
+        if entries[name]["dtype"] == BFLOAT16:
+            array = bfloat16_bits(array)
         file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)

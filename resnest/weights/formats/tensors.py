@@ -18,7 +18,9 @@ ALLOWANCE = 64 << 20
 """What a file holds may take twice the file's size and this many bytes; weights hardly shrink, so more is a bomb."""
 
 
-REAL = ("float16", "float32", "float64")
+BFLOAT16 = "bfloat16"
+
+REAL = ("float16", BFLOAT16, "float32", "float64")
 """What real numbers may be rounded to."""
 
 
@@ -59,14 +61,16 @@ class Tensors(Mapping[str, np.ndarray]):
     def cast(self, dtype: str) -> Tensors:
         """These arrays with their real numbers rounded to `dtype`, one of `REAL`; whole ones stay.
 
-        Reading one raises ValueError, naming it, where `dtype` has no number as large.
+        Those of bfloat16 are in float32, as NumPy has no other. Reading one raises ValueError, naming it, where
+        `dtype` has no number as large.
         """
         if dtype not in REAL:
             raise ValueError(f"weights are not cast to {dtype!r}, but to {', '.join(REAL)}")
 
+        held = "f4" if dtype == BFLOAT16 else dtype
         plain = self.plain()
         headers = {
-            name: Header(known.shape, np.dtype(dtype) if known.dtype.kind == "f" else known.dtype)
+            name: Header(known.shape, np.dtype(held) if known.dtype.kind == "f" else known.dtype)
             for name, known in plain.headers.items()
         }
 
@@ -74,6 +78,8 @@ class Tensors(Mapping[str, np.ndarray]):
             array = plain[name]
             with np.errstate(over="ignore"):
                 rounded = array.astype(headers[name].dtype, copy=False)
+            if dtype == BFLOAT16 and rounded.dtype.kind == "f":
+                rounded = rounded_to_bfloat16(rounded)
             if (np.isinf(rounded) & np.isfinite(array)).any():
                 raise ValueError(f"{name} holds {np.abs(array).max():.3g}, and {dtype} has no number as large")
             return rounded
@@ -143,6 +149,18 @@ def read_bfloat16(file: IO[bytes], array: np.ndarray, order: str = "<") -> None:
         read_into(file, upper)
         part[:] = upper
         part <<= 16
+
+
+def rounded_to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """The float32 `array` rounded to the nearest bfloat16 numbers, of two as near to the even one, still in float32."""
+    bits = np.asarray(array, order="C").view("u4")
+    upper = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return np.where(np.isnan(array), array, upper.astype("u4").view("f4"))
+
+
+def bfloat16_bits(array: np.ndarray) -> np.ndarray:
+    """The float32 `array` of bfloat16 numbers in two bytes each, little-endian: their upper halves."""
+    return (np.asarray(array, "<f4", order="C").view("<u4") >> 16).astype("<u2")
 
 
 def printable(text: str) -> str:

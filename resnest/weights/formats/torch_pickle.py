@@ -68,8 +68,8 @@ def read(path: Path, which: str | None = None) -> Iterator[Tensors]:
         yield Tensors(headers, lambda name: read_tensor(state[name], memory))
 
 
-def write(file: BinaryIO, arrays: Tensors) -> None:
-    """Write a state dict that `torch.load(weights_only=True)` reads.
+def write(file: BinaryIO, arrays: Tensors, bfloat16: bool = False) -> None:
+    """Write a state dict that `torch.load(weights_only=True)` reads, float32 as `bfloat16` where told.
 
     PyTorch has to have all of it in memory at once: the file's size comes on top of PyTorch's own, where
     every other format takes that of one tensor.
@@ -81,6 +81,8 @@ def write(file: BinaryIO, arrays: Tensors) -> None:
             state[name] = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         except TypeError:
             raise ValueError(f"PyTorch has no dtype {arrays.headers[name].dtype}, which {name} has") from None
+        if bfloat16 and state[name].dtype == torch.float32:
+            state[name] = state[name].bfloat16()
     try:
         torch.save(state, file)
     except RuntimeError as error:  # its writer complains of positions where the disk is full

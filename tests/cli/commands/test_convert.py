@@ -91,6 +91,15 @@ def test_weights_are_rounded_and_the_logits_verified(tmp_path, dtype):
     assert {array.dtype.name for array in rounded.values()} == {dtype}
 
 
+@pytest.mark.torch
+def test_weights_are_rounded_to_bfloat16_and_the_logits_verified(tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    result = run("convert", tmp_path / "a.npz", tmp_path / "b.safetensors", "--dtype", "bfloat16", "--verify")
+    assert result.exit_code == 0, result.output
+    assert "same" in result.output
+    assert (tmp_path / "b.safetensors").stat().st_size < 0.6 * (tmp_path / "a.npz").stat().st_size
+
+
 def test_a_weight_too_large_for_the_dtype_is_named_and_nothing_is_written(tmp_path):
     drawn = draw_weights(tiny())
     drawn["layer2.0.conv1.weight"].flat[3] = -7e4

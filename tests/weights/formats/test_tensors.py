@@ -138,6 +138,39 @@ def test_bfloat16_becomes_float32_without_losing_a_digit(suffix, target, tmp_pat
         assert {array.dtype for array in found.values()} == {np.dtype("f4")}
 
 
+def as_read_by_torch(path):
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+@pytest.mark.parametrize("dialect", ["torch", "gluon"])
+def test_weights_are_rounded_to_bfloat16_as_pytorch_rounds_them(suffix, dialect, tmp_path):
+    odd = [1 + 2**-8, 1 + 3 * 2**-8, -(1 + 2**-8), 1 + 2**-8 + 2**-23, 3.38e38, 1e-40, np.inf, -np.inf, np.nan, -0.0]
+    drawn = {**DRAWN, "conv1.0.weight": DRAWN["conv1.0.weight"].copy()}
+    drawn["conv1.0.weight"].flat[: len(odd)] = odd
+    weights.save(drawn, tmp_path / "a.npz", dialect=dialect)
+    weights.convert(tmp_path / "a.npz", tmp_path / f"b{suffix}", dtype="bfloat16")
+    found = as_read_by_torch(tmp_path / f"b{suffix}")
+    assert list(found) == list(drawn)
+    for name, array in drawn.items():
+        expected = torch.from_numpy(array)
+        expected = expected.bfloat16() if expected.is_floating_point() else expected
+        assert found[name].dtype == expected.dtype
+        assert torch.equal(torch.nan_to_num(found[name]), torch.nan_to_num(expected)), name
+        assert torch.equal(found[name].isnan(), expected.isnan())
+    assert (tmp_path / f"b{suffix}").stat().st_size < 0.8 * (tmp_path / "a.npz").stat().st_size
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".params"])
+def test_a_format_without_bfloat16_is_refused_before_anything_is_written(suffix, tmp_path):
+    weights.save(DRAWN, tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=rf"b\{suffix}: \{suffix} files hold no bfloat16: write .safetensors, .pth"):
+        weights.convert(tmp_path / "a.npz", tmp_path / f"b{suffix}", dtype="bfloat16")
+    assert not (tmp_path / f"b{suffix}").exists()
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_arrays_of_bfloat16_are_saved_as_float32(suffix, tmp_path):
     weights.save(HALVES, tmp_path / f"a{suffix}")
