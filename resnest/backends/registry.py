@@ -78,15 +78,22 @@ class Exporter(Protocol):
     """What is asked of the module `resnest.NAME.export`, for each of the row's `formats`."""
 
     def write(
-        self, spec: Any, weights: Mapping[str, np.ndarray], path: Path, format: str, size: tuple[int, int] | None = None
+        self,
+        spec: Any,
+        weights: Mapping[str, np.ndarray],
+        path: Path,
+        format: str,
+        size: tuple[int, int] | None = None,
+        dtype: str | None = None,
     ) -> None:
         """Write the network as a file for images of `size` (height, width); without it these are left open.
 
-        So is the batch, but of a detector, which takes one image. Raises ValueError for what the format cannot hold.
+        So is the batch, but of a detector, which takes one image. It computes in `dtype`, and takes and gives float32
+        all the same. Raises ValueError for what the format cannot hold.
         """
 
-    def check(self, spec: Any, format: str, size: tuple[int, int] | None = None) -> None:
-        """Raise ValueError for a network that the format cannot hold, before there are weights."""
+    def check(self, spec: Any, format: str, size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
+        """Raise ValueError for a network that the format cannot hold, in this `dtype`, before there are weights."""
 
     def read(self, path: Path, format: str) -> Callable[..., Any]:
         """What the file at `path` makes of its inputs, arrays: an array, or where there are several a list of them."""

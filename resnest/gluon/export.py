@@ -31,13 +31,14 @@ def write(
     path: Path,
     format: str = "mxnet",
     size: tuple[int, int] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write `...-symbol.json` at `path` and `...-0000.params` beside it, the batch open, and without `size` the sides.
 
     A segmenter's logits are of the images' size, which its graph has to know. Raises ValueError for one without `size`,
-    and for a detector.
+    for a detector, and for any `dtype`.
     """
-    check(spec, format, size)
+    check(spec, format, size, dtype)
     model = NETWORKS[type(spec)](spec, prefix="")
     load_weights(model, weights)
     if isinstance(spec, SegmentationSpec):
@@ -50,8 +51,10 @@ def write(
     model.export(str(path).removesuffix(SYMBOL))
 
 
-def check(spec: Any, format: str = "mxnet", size: tuple[int, int] | None = None) -> None:
+def check(spec: Any, format: str = "mxnet", size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
     """Raise ValueError for a network that the format cannot hold."""
+    if dtype is not None:
+        raise ValueError(f"MXNet's files compute in float32 here, not in {dtype}: export as torchscript or pt2")
     if isinstance(spec, DetectionSpec):
         raise ValueError(
             f"MXNet's file is one graph, and {spec.name} chooses its boxes outside of one in MXNet: export it as onnx,"

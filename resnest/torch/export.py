@@ -17,6 +17,7 @@ from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.torch.deploy import Rounded
 from resnest.torch.layers.regions import joined, operators
 from resnest.torch.layers.units import resize_like
 from resnest.torch.networks.table import NETWORKS
@@ -65,16 +66,24 @@ class OneImage(nn.Module):
 
 
 def write(
-    spec: Network, weights: Mapping[str, np.ndarray], path: Path, format: str, size: tuple[int, int] | None = None
+    spec: Network,
+    weights: Mapping[str, np.ndarray],
+    path: Path,
+    format: str,
+    size: tuple[int, int] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write a network in eval mode as "torchscript", "pt2" or "onnx" for images of `size`, or without it of any.
 
     The batch is open too, but that of a detector, which is one image. A segmenter's logits are of the images' size.
+    It computes in `dtype` ("float16", "bfloat16") where told, and takes and gives float32 all the same.
     """
     with torch.device("meta"):
         model = NETWORKS[type(spec)](spec)
     load_weights(model, weights)
     network = ready(model.eval())
+    if dtype is not None:
+        network = Rounded(network, dtype).eval()
     inputs = examples(spec, size)
     with torch.no_grad():
         if format == "torchscript":
@@ -85,7 +94,7 @@ def write(
             _write_onnx(network, inputs, path, size)
 
 
-def check(spec: Any, format: str, size: tuple[int, int] | None = None) -> None:
+def check(spec: Any, format: str, size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
     """Raise ValueError for a network that the format cannot hold: each holds all."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from resnest.backends import registry
+from resnest.backends.processor import OWN
 from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, Weights, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
@@ -42,6 +43,11 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
     type=Input("folder of photos", file=False, folder=True),
     help="A folder of photos: write ONNX as INT8, calibrated on them. What is checked is what it was made from.",
 )
+@click.option(
+    "--dtype",
+    type=Word(OWN),
+    help="What the file computes in; it takes and gives float32 all the same. ONNX in float16 alone.",
+)
 def command(
     name: str,
     format: str,
@@ -53,6 +59,7 @@ def command(
     size: tuple[int, int] | None,
     deploy: bool | None,
     int8: Path | None,
+    dtype: str | None,
 ) -> None:
     """Write the network NAME as a file that runs without this package, and check it against the model.
 
@@ -71,6 +78,8 @@ def command(
 
     if int8 is not None and format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
+    if int8 is not None and dtype is not None:
+        raise ValueError(f"--int8 and --dtype {dtype} are two ways of rounding: take one")
     spec: Any = find(name)
     spec = spec_beside(weights, spec.name) or spec
     if int8 is not None and not isinstance(spec, ResNeStSpec):
@@ -85,16 +94,16 @@ def command(
     if int8 is not None:
         check(photos)
     check_outputs(outputs, inputs)
-    files.check(spec, format, size)
+    files.check(spec, format, size, dtype)
     weights = weight_file(name, weights, pretrained)
     folded = True if deploy is None and format == "onnx" else deploy
     spec, tensors = open_network(spec, weights, folded, which=which)
     form = "deploy form" if spec.deploy else "training form"
     origin = "seeded weights" if weights is None else f"weights of {weights.name}"
-    note = ""
+    note = "" if dtype is None else f", computes in {dtype}"
     if int8 is None:
         with errors.status(f"writing and checking {path.name}"):
-            rows = files.export(spec, tensors, path, format, size)
+            rows = files.export(spec, tensors, path, format, size, dtype)
     else:
         how = preparation(protocol_of(weights), spec.image_size, spec.name)
         with errors.status(f"writing, checking and calibrating {path.name}"):

@@ -26,6 +26,9 @@ BOUND = 1e-5
 FOUND_BOUND = 1e-4
 """The same of the boxes and scores that a detector finds."""
 
+ROUNDED_BOUND = {"float16": 0.01, "bfloat16": 0.1}
+"""The same of a file that computes in another dtype: some two hundred roundings, one behind the other."""
+
 # Format -> suffix, and the backend that writes it; ONNX is written without any.
 _FORMATS: dict[str, tuple[str, str | None]] = {"onnx": (".onnx", None)} | {
     format: (suffix, name) for name, row in registry.BACKENDS.items() for format, suffix in row.formats.items()
@@ -48,13 +51,24 @@ def written(path: Path, format: str) -> list[Path]:
     return [path, *([path.with_name(path.name.removesuffix(end) + "-0000.params")] if format == "mxnet" else [])]
 
 
-def check(spec: Any, format: str, size: tuple[int, int] | None = None) -> None:
-    """Raise ValueError for a network that no file of this format holds, or whose images are larger than `size`."""
+def check(spec: Any, format: str, size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
+    """Raise ValueError for a network that no file of this format holds, or not in `dtype`, and for a wrong `size`."""
+    if dtype is not None:
+        _check_dtype(spec, format, dtype)
     if size is not None:
         spec.check_size(*size)
     backend = _FORMATS[format][1]
     if backend is not None:
-        registry.exporter(backend).check(spec, format, size)
+        registry.exporter(backend).check(spec, format, size, dtype)
+
+
+def _check_dtype(spec: Any, format: str, dtype: str) -> None:
+    if dtype not in ROUNDED_BOUND:
+        raise ValueError(f"files compute in float32, or with dtype in {' or '.join(ROUNDED_BOUND)}, not in {dtype!r}")
+    if isinstance(spec, DetectionSpec):
+        raise ValueError(f"{spec.name} is a detector, whose boxes need float32: leave dtype {dtype} out")
+    if dtype == "bfloat16" and format == "onnx":
+        raise ValueError("onnxruntime computes nothing in bfloat16 on a processor: take float16, or torchscript or pt2")
 
 
 def export(
@@ -63,35 +77,45 @@ def export(
     path: str | os.PathLike,
     format: str,
     size: tuple[int, int] | None = None,
+    dtype: str | None = None,
 ) -> list[Difference]:
     """Write the network `spec` with canonical `weights` to `path`; say how far what it predicts is from the model's.
 
     Weights are folded on the way where `spec` is a deploy form. The height and width stay open, or are `size`, and so
     does the batch, but of a detector, which takes one image and its own size (1, 2) without padding. The check uses
     that: it runs two batches of different sizes. A segmenter's logits are of the images' size. A
-    `mxnet` file keeps its tensors beside it, in `...-0000.params`. Raises ValueError for weights
+    `mxnet` file keeps its tensors beside it, in `...-0000.params`. With a `dtype` ("float16", "bfloat16") the file
+    computes in that, takes and gives float32, and is compared with the model in float32. Raises ValueError for weights
     that are not the spec's own and for a network that the format cannot hold, ImportError for a format whose
     framework is missing.
     """
     path, *_ = written(Path(path), format)
-    check(spec, format, size)
+    check(spec, format, size, dtype)
     backend = _FORMATS[format][1]
     weights = in_form_of(spec, weights)
     if backend is not None:
-        registry.exporter(backend).write(spec, weights, path, format, size)
+        registry.exporter(backend).write(spec, weights, path, format, size, dtype)
     elif isinstance(spec, ResNeStSpec):
-        onnx_graph.write(spec, weights, path, format, size)
+        onnx_graph.write(spec, weights, path, format, size, dtype)
     else:  # PyTorch writes ONNX of what our own graphs leave out
         onnx_graph.import_onnx()
-        registry.exporter("torch").write(spec, weights, path, format, size)
+        registry.exporter("torch").write(spec, weights, path, format, size, dtype)
     reader = onnx_graph if backend is None else registry.exporter(backend)
-    return compare(spec, weights, reader.read(path, format), size)
+    bound = BOUND if dtype is None else ROUNDED_BOUND[dtype]
+    return compare(spec, weights, reader.read(path, format), size, bound)
 
 
 def compare(
-    spec: Any, weights: Mapping[str, np.ndarray], predict: Callable[..., Any], size: tuple[int, int] | None = None
+    spec: Any,
+    weights: Mapping[str, np.ndarray],
+    predict: Callable[..., Any],
+    size: tuple[int, int] | None = None,
+    bound: float = BOUND,
 ) -> list[Difference]:
-    """What `predict` says against what the model does, on two batches that differ in number and size where they may."""
+    """What `predict` says against what the model does, on two batches that differ in number and size where they may.
+
+    `bound` is how far logits may be off.
+    """
     model = source(spec, weights)
     body = spec if isinstance(spec, ResNeStSpec) else spec.backbone
     side = body.minimum_size + 63  # a detector's coarsest map has two pixels then
@@ -106,7 +130,7 @@ def compare(
             expected = dict(zip(FOUND, model(images)[-3:]))
             rows += compare_found(expected, dict(zip(FOUND, found)), spec.max_detections, of)
         else:
-            rows.append(difference(f"logits{of}", predict(images), model(images), BOUND))
+            rows.append(difference(f"logits{of}", predict(images), model(images), bound))
     return rows
 
 

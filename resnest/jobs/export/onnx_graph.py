@@ -23,6 +23,7 @@ from resnest.specs.blocks import (
     SplitAttentionSpec,
 )
 from resnest.specs.resnest import ResNeStSpec
+from resnest.weights.formats.tensors import Tensors
 from resnest.weights.recognition.check import check
 
 OPSET = 17
@@ -31,17 +32,21 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
+def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], dtype: str | None = None) -> Any:
     """The `onnx.ModelProto` from `image`, (batch, channels, height, width), to `logits`, (batch, classes).
 
     Without a classifier the output is the pooled features, (batch, channels), and without a pooling the last
-    feature map. Raises ValueError
-    for weights that are not the spec's own, and ImportError without onnx.
+    feature map. With a `dtype` ("float16") it computes in that, and takes and gives float32; without one all is in the
+    dtype of the weights. Raises ValueError for weights that are not the spec's own or too large for `dtype`, and
+    ImportError without onnx.
     """
     onnx = import_onnx()
     check({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
+    weights = weights if dtype is None else dict(Tensors.of(weights).cast(dtype))
+    inside = onnx.helper.np_dtype_to_tensor_dtype(next(iter(weights.values())).dtype)
+    outside = inside if dtype is None else onnx.TensorProto.FLOAT
     graph = _Graph(onnx, weights, spec.norm_eps, spec.activation)
-    x = "image"
+    x = "image" if dtype is None else graph.node("Cast", "image.rounded", "image", to=inside)
     for layer in spec.stem():
         x = graph.activation(graph.layer(x, layer))
     x = graph.pool("MaxPool", "maxpool", x, STEM_POOL)
@@ -50,16 +55,18 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Any:
     x = _pooled(graph, x, spec.global_pool)
     if spec.num_classes:
         x = graph.node("Gemm", "fc", x, graph.tensor("fc.weight"), graph.tensor("fc.bias"), transB=1)
-    graph.node("Identity", "logits", x)
-    dtype = onnx.helper.np_dtype_to_tensor_dtype(next(iter(weights.values())).dtype)
+    if dtype is None:
+        graph.node("Identity", "logits", x)
+    else:
+        graph.node("Cast", "logits", x, to=outside)
     value = onnx.helper.make_tensor_value_info
     proto = onnx.helper.make_graph(
         graph.nodes,
         spec.name,
-        [value("image", dtype, ["batch", spec.in_channels, "height", "width"])],
-        [value("logits", dtype, _output_shape(spec))],
+        [value("image", outside, ["batch", spec.in_channels, "height", "width"])],
+        [value("logits", outside, _output_shape(spec))],
         graph.initializers,
-        value_info=[value(name, dtype, shape) for name, shape in graph.shapes.items()],
+        value_info=[value(name, inside, shape) for name, shape in graph.shapes.items()],
     )
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(
@@ -267,9 +274,10 @@ def write(
     path: Path,
     format: str = "onnx",
     size: tuple[int, int] | None = None,
+    dtype: str | None = None,
 ) -> None:
-    """Write the network at `path`; its graph takes images of any size, whatever `size` is."""
-    import_onnx().save(build(spec, weights), path)
+    """Write the network at `path`; its graph takes float32 images of any size, whatever `size` and `weights` are."""
+    import_onnx().save(build(spec, dict(Tensors.of(weights).cast("float32")), dtype), path)
 
 
 def read(path: Path, format: str = "onnx") -> Callable[..., Any]:
