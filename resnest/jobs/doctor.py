@@ -22,6 +22,9 @@ from resnest.weights.seeded import draw_weights
 
 WORKS, MISSING, BROKEN = "works", "missing", "broken"
 
+OURS = ("all", "dev", "test")
+"""What the names of extras begin with that are for those who work on this package, or name others."""
+
 SIDE = 64
 """Pixels of the image that each backend is shown."""
 
@@ -91,7 +94,7 @@ def _devices(name: str) -> list[str]:
 def _extras() -> Iterator[Finding]:
     backends = {row.extra for row in registry.BACKENDS.values()}
     for extra, packages in extras().items():
-        if extra in backends or extra in ("all", "dev"):
+        if extra in backends or extra.startswith(OURS):
             continue
         missing = [package for package in packages if not installed(package)]
         there = ", ".join(f"{package} {version(package)}" for package in packages if package not in missing)

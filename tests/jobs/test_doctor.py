@@ -98,3 +98,9 @@ def test_this_machine_is_looked_at(monkeypatch):
     found = by_name(examine(asked.append))
     assert {"Python", "processor", "NumPy", "compiler", "cache"} <= set(found)
     assert asked == ["machine", "backends", "extras", "compiler", "cache"]
+
+
+def test_extras_for_work_on_this_package_are_not_looked_at():
+    named = {one.what for one in doctor._extras()}
+    assert {"export", "train", "timm"} <= named
+    assert not [extra for extra in named if extra.startswith(("test", "dev", "all"))]
