@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from resnest.cli.paths import check_distinct, check_folder
+from resnest.cli.paths import Output, check_distinct, check_folder
 from resnest.cli.progress import Progress
 from resnest.cli.terminal import BROKEN_BOUND, errors, one_line
 
@@ -44,12 +45,24 @@ def check_places(made: Mapping[str, Mapping[Path, Path]], read: Mapping[str, Pat
     check_distinct(outputs, [*(("the photo", photo) for found in made.values() for photo in found), *read.items()])
 
 
-def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) -> list[str]:
-    """Use each photo, showing how far it is; why those are left out that cannot be used.
+def output_option(what: str, ending: str) -> Callable[..., Any]:
+    """The option that says where a picture of each photo goes: `places` takes it."""
+    from resnest.jobs.predict.draw import PICTURES  # here, so that a command that draws nothing loads no Pillow
+
+    return click.option(
+        "-o",
+        "--output",
+        type=Output("picture", suffixes=[*PICTURES], folder=True),
+        help=f"{what}, of several photos a folder; without it each PHOTO's name with {ending}.",
+    )
+
+
+def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) -> dict[Path, str]:
+    """Use each photo, showing how far it is; of those that cannot be used photo -> why.
 
     A photo that is alone raises its ValueError.
     """
-    left_out = []
+    left_out = {}
     with Progress(console=errors, transient=True, disable=len(photos) == 1) as progress:
         for photo in progress.track(photos, description=what):
             try:
@@ -57,19 +70,21 @@ def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) ->
             except ValueError as error:
                 if len(photos) == 1:
                     raise
-                left_out.append(str(error))
+                left_out[photo] = str(error)
     return left_out
 
 
-def end_with(left_out: Sequence[str]) -> None:
+def end_with(left_out: Mapping[Path, str]) -> None:
     """Name the photos that were left out, and end the command with the status of a broken bound if there are some."""
-    for reason in left_out:
+    for reason in left_out.values():
         errors.print(f"left out: {one_line(reason)}", soft_wrap=True, markup=False)
     if left_out:
         raise click.exceptions.Exit(BROKEN_BOUND)
 
 
-def said_of(made: Mapping[Path, Path]) -> str:
-    """Where pictures are, in a word or two."""
-    first = next(iter(made.values()))
-    return str(first) if len(made) == 1 else f"{len(made)} photos in {first.parent}"
+def said_of(made: Mapping[Path, Path], left_out: Mapping[Path, str]) -> str:
+    """Where the pictures are of the photos that were not left out, in a word or two."""
+    places = [place for photo, place in made.items() if photo not in left_out]
+    if not places:
+        return "nothing"
+    return str(places[0]) if len(places) == 1 else f"{len(places)} photos in {places[0].parent}"

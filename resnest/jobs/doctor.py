@@ -119,7 +119,8 @@ def extras() -> dict[str, list[str]]:
 
 def versions() -> dict[str, str]:
     """The packages that resnest and its users' extras need and that are installed, and the version of each."""
-    asked = [line for line in metadata.requires("resnest") or [] if not re.search(r"extra == ['\"](dev|test)", line)]
+    ours = re.compile(rf"extra == ['\"]({'|'.join(OURS)})")
+    asked = [line for line in metadata.requires("resnest") or [] if not ours.search(line)]
     named = [re.match(r"[\w.-]+", requirement) for requirement in asked]
     packages = sorted({package[0] for package in named if package} - {"resnest"})
     return {package: found for package in packages if (found := version(package))}

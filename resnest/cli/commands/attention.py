@@ -9,21 +9,15 @@ import click
 
 from resnest.cli.options import classifier_file, classifier_options
 from resnest.cli.paths import Input, Output
-from resnest.cli.photos import check_places, end_with, places, said_of, with_each
+from resnest.cli.photos import check_places, end_with, output_option, places, said_of, with_each
 from resnest.cli.terminal import Command, console, errors, make_table, write_json
-from resnest.jobs.predict.draw import PICTURES
 from resnest.jobs.predict.photos import ATTENTION
 
 
 @click.command("attention", cls=Command)
 @click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
 @classifier_options("Weights, of a segmenter's or detector's the backbone; without them published ones.")
-@click.option(
-    "-o",
-    "--output",
-    type=Output("picture", suffixes=[*PICTURES], folder=True),
-    help=f"The picture, of several photos a folder; without it each PHOTO's name with {ATTENTION}.",
-)
+@output_option("The picture", ATTENTION)
 @click.option("--json", "results", type=Output("JSON file"), help="A file for the share of each split in each block.")
 def command(
     photos: tuple[Path, ...],
@@ -67,5 +61,5 @@ def command(
     if results is not None:
         write_json(rows, results)
     console.print(table)
-    click.echo(said_of({photo: target for photo, target in targets.items() if target.exists()}))
+    click.echo(said_of(targets, left_out))
     end_with(left_out)

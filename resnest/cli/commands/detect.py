@@ -9,21 +9,15 @@ import click
 
 from resnest.cli.options import detection_options
 from resnest.cli.paths import Input, Output
-from resnest.cli.photos import check_places, end_with, places, said_of, with_each
+from resnest.cli.photos import check_places, end_with, output_option, places, said_of, with_each
 from resnest.cli.terminal import Command, console, errors, make_table, write_json
 from resnest.cli.values import Number
-from resnest.jobs.predict.draw import PICTURES
 from resnest.jobs.predict.photos import DETECTIONS
 
 
 @click.command("detect", cls=Command)
 @click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
-@click.option(
-    "-o",
-    "--output",
-    type=Output("picture", suffixes=[*PICTURES], folder=True),
-    help=f"The drawn photo, of several photos a folder; without it each PHOTO's name with {DETECTIONS}.",
-)
+@output_option("The drawn photo", DETECTIONS)
 @click.option("--json", "results", type=Output("JSON file"), help="A file for all objects in COCO's result format.")
 @click.option("--threshold", type=Number(0, 1), default=0.3, show_default=True, help="Lowest score to draw.")
 @click.option("--opacity", type=Number(0, 1), default=0.5, show_default=True, help="Of the masks over the photo.")
@@ -77,6 +71,6 @@ def command(
     if results is not None:
         write_json(rows, results)
     console.print(table)
-    made = said_of({path: target for path, target in targets.items() if target.exists()})
+    made = said_of(targets, left_out)
     click.echo(made if results is None else f"{made}; {results}: {len(rows)} objects")
     end_with(left_out)

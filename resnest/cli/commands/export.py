@@ -76,14 +76,10 @@ def command(
     from resnest.weights.published.pretrained import protocol_of
     from resnest.weights.saved import spec_beside
 
-    if int8 is not None and format != "onnx":
-        raise ValueError(f"--int8 goes with --format onnx, not with {format}")
-    if int8 is not None and dtype is not None:
-        raise ValueError(f"--int8 and --dtype {dtype} are two ways of rounding: take one")
     spec: Any = find(name)
     spec = spec_beside(weights, spec.name) or spec
-    if int8 is not None and not isinstance(spec, ResNeStSpec):
-        raise ValueError(f"--int8 goes with a classifier, and {name} is none")
+    if int8 is not None:
+        _check_int8(spec, format, dtype)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
     end = files.suffix(format) if int8 is None else "-int8.onnx"
@@ -115,3 +111,13 @@ def command(
     click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB{note}")
     console.print(difference_table(rows))
     exit_status(rows)
+
+
+def _check_int8(spec: Any, format: str, dtype: str | None) -> None:
+    """ValueError where the network cannot be written in INT8."""
+    if format != "onnx":
+        raise ValueError(f"--int8 goes with --format onnx, not with {format}")
+    if dtype is not None:
+        raise ValueError(f"--int8 and --dtype {dtype} are two ways of rounding: take one")
+    if not isinstance(spec, ResNeStSpec):
+        raise ValueError(f"--int8 goes with a classifier, and {spec.name} is none")

@@ -9,22 +9,16 @@ import click
 
 from resnest.cli.options import inference_options, read_inference
 from resnest.cli.paths import Input, Output
-from resnest.cli.photos import check_places, end_with, places, said_of, with_each
+from resnest.cli.photos import check_places, end_with, output_option, places, said_of, with_each
 from resnest.cli.terminal import Command, console, errors, make_table
 from resnest.cli.values import Number
 from resnest.data.label_maps import LABEL_MAPS
-from resnest.jobs.predict.draw import PICTURES
 from resnest.jobs.predict.photos import LABELS, OVERLAY
 
 
 @click.command("segment", cls=Command)
 @click.argument("photos", nargs=-1, required=True, type=Input("photo", folder=True), metavar="PHOTO|FOLDER...")
-@click.option(
-    "-o",
-    "--output",
-    type=Output("picture", suffixes=[*PICTURES], folder=True),
-    help=f"The overlay, of several photos a folder; without it each PHOTO's name with {OVERLAY}.",
-)
+@output_option("The overlay", OVERLAY)
 @click.option(
     "--labels",
     type=Output("label map", suffixes=LABEL_MAPS, folder=True),
@@ -78,5 +72,5 @@ def command(photos: tuple[Path, ...], output: Path | None, labels: Path | None, 
 
     left_out = with_each(paths, labeller.spec.name, label)
     console.print(table)
-    click.echo(f"{said_of(overlays)}: overlay; {said_of(maps)}: label map")
+    click.echo(f"{said_of(overlays, left_out)}: overlay; {said_of(maps, left_out)}: label map")
     end_with(left_out)

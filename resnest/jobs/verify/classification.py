@@ -58,6 +58,13 @@ def open_evaluation(root: Path, num_classes: int, names: Sequence[str] | None = 
     return ImageFolder(folder, classes)
 
 
+def _check_labels(source: Source, indices: Sequence[int], labels: Sequence[int], name: str, classes: int) -> None:
+    """ValueError where an image is of a class that the network in the backend `name` does not have."""
+    for index, label in zip(indices, labels):
+        if label >= classes:
+            raise ValueError(f"{source.name(index)} is of class {label}, and {name} has {classes}, from 0")
+
+
 def verify(
     source: Source,
     predicts: Mapping[str, Predict],
@@ -90,11 +97,7 @@ def verify(
         first = []
         for name, predict in predicts.items():
             logits = predict(np.concatenate(images))
-            for index, label in zip(indices, labels):
-                if label >= logits.shape[1]:
-                    raise ValueError(
-                        f"{source.name(index)} is of class {label}, and {name} has {logits.shape[1]}, from 0"
-                    )
+            _check_labels(source, indices, labels, name, logits.shape[1])
             guessed = guesses(logits)
             counts[name] += accuracy(guessed, np.array(labels))
             first.append(guessed[:, 0].tolist())

@@ -53,6 +53,13 @@ def test_of_a_segmenter_the_backbone_looks_and_several_photos_go_into_a_folder(f
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["a.attention.png", "b.attention.png"]
 
 
+def test_where_no_photo_can_be_used_there_is_nothing(folder, tmp_path):
+    for name in ("a.png", "a.attention.png", "b.png"):  # the second is of last time
+        (tmp_path / name).write_text("no photo")
+    done = run("attention", tmp_path / "a.png", tmp_path / "b.png", "--weights", folder / "tiny.npz", "--size", 64)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (1, "nothing")
+
+
 def test_bad_input_is_one_sentence(folder, tmp_path):
     words = ["attention", CAT, "--weights", folder / "tiny.npz", "-o", tmp_path / "a.png"]
     assert "--pretrained goes without --weights" in refused(run(*words, "--pretrained"))

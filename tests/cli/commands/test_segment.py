@@ -108,9 +108,19 @@ def test_photos_and_folders_are_labelled_and_what_is_no_photo_is_named(own):
     assert sorted(path.name for path in (own / "seen").iterdir()) == ["a.overlay.png", "b.overlay.png"]
     assert sorted(path.name for path in (own / "maps").iterdir()) == ["a.png", "b.png"]
     assert len({path.read_bytes() for path in (own / "maps").iterdir()}) == 1
-    beside = run("segment", own / "photos" / "b.png", "--weights", own / "tiny.npz")
+    (own / "photos" / "b.png").write_text("no photo")
+    (own / "a.png").write_text("no photo")
+    nothing = run("segment", own / "a.png", own / "photos", *words)
+    assert (nothing.exit_code, nothing.stderr.count("left out")) == (1, 3)
+    assert "nothing: overlay; nothing: label map" in nothing.stdout
+
+
+def test_a_photo_s_pictures_are_beside_it(own):
+    beside = run("segment", own / "a.png", "--weights", own / "tiny.npz")
     assert beside.exit_code == 0, beside.output
-    assert (own / "photos" / "b.overlay.labels.png").read_bytes() == (own / "maps" / "b.png").read_bytes()
+    assert (own / "a.overlay.png").exists()
+    with Image.open(own / "a.overlay.labels.png") as labels:
+        assert labels.size == (56, 40)
 
 
 def test_a_photo_that_cannot_be_labelled_is_named(folder, tmp_path):
