@@ -113,110 +113,86 @@ def model_card(spec: Any) -> str:
     if isinstance(spec, SegmentationSpec):
         return _segmenters_card(spec)
     cost = spec.cost(spec.image_size)
-    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
     task = "image-classification" if spec.num_classes else "image-feature-extraction"
+    rows = {
+        "blocks in stages 1 to 4": ", ".join(map(str, spec.stage_depths)),
+        "radix, cardinality, bottleneck width": f"{spec.radix}, {spec.cardinality}, {spec.bottleneck_width}",
+        "output stride": spec.output_stride,
+        "input channels": spec.in_channels,
+        "classes": spec.num_classes or "none: a backbone",
+        "parameters": f"{cost.parameters:,}",
+        f"multiply-accumulates at {spec.image_size}x{spec.image_size}": f"{cost.macs:,}",
+    }
     prepared = protocols.preparation(protocols.DEFAULT, spec.image_size, spec.name)
-    classes = str(spec.num_classes) if spec.num_classes else "none: a backbone"
+    food = f"""## Input
+
+A photo as {spec.image_size}x{spec.image_size} pixels: {prepared};
+{_normalised()}.
+
+"""
+    return _card(spec, task, task, f"A {PAPER}", rows, "ResNeSt", food=food)
+
+
+def _detectors_card(spec: DetectionSpec) -> str:
+    long, short = spec.scale
+    task = "image-segmentation" if spec.has_masks else "object-detection"
+    rows = {
+        "backbone": spec.backbone.name,
+        "classes": spec.num_classes,
+        "parameters": f"{spec.cost(short, long).parameters:,}",
+    }
+    use = "found = model.predict(photos)  # of RGB, which it resizes to fit into"
+    use += f" {long}x{short} pixels and normalises\n"
+    return _card(spec, task, "object-detection", f"A detector ({spec.family}) on {PAPER}", rows, "Detector", use)
+
+
+def _segmenters_card(spec: SegmentationSpec) -> str:
+    task = "image-segmentation"
+    rows = {
+        "backbone, output stride": f"{spec.backbone.name}, {spec.output_stride}",
+        "head": spec.head,
+        "classes": spec.num_classes,
+        "parameters": f"{spec.cost(spec.image_size).parameters:,}",
+    }
+    use = f"logits = model.predict(x)  # of {_normalised()}\n"
+    return _card(spec, task, task, f"A segmentation network on {PAPER}", rows, "Segmenter", use)
+
+
+PAPER = "ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955))"
+
+
+def _normalised() -> str:
+    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
+    return f"RGB in [0, 1], from which {mean} is taken and which is divided by {std}"
+
+
+def _card(
+    spec: Any, task: str, tag: str, what: str, rows: Mapping[str, object], opener: str, use: str = "", food: str = ""
+) -> str:
+    """A card of a network that the class `opener` opens; `use` is code behind that, and `food` what it is fed with."""
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""---
 library_name: resnest
 pipeline_tag: {task}
 tags:
 - resnest
 - split-attention
-- {task}
+- {tag}
 ---
 
 # {spec.name}
 
-A ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was saved by `resnest`.
+{what} that was saved by `resnest`.
 
 | | |
 |---|---|
-| blocks in stages 1 to 4 | {", ".join(map(str, spec.stage_depths))} |
-| radix, cardinality, bottleneck width | {spec.radix}, {spec.cardinality}, {spec.bottleneck_width} |
-| output stride | {spec.output_stride} |
-| input channels | {spec.in_channels} |
-| classes | {classes} |
-| parameters | {cost.parameters:,} |
-| multiply-accumulates at {spec.image_size}x{spec.image_size} | {cost.macs:,} |
+{table}
 
-## Input
-
-A photo as {spec.image_size}x{spec.image_size} pixels: {prepared};
-RGB in [0, 1], from which {mean} is taken and which is divided by {std}.
-
-## Use
+{food}## Use
 
 ```python
-from resnest.torch import ResNeSt  # or resnest.gluon: the same file opens in both
+from resnest.torch import {opener}  # or resnest.gluon: the same file opens in both
 
-model = ResNeSt.from_pretrained("this repository or folder")
-```
-"""
-
-
-def _detectors_card(spec: DetectionSpec) -> str:
-    long, short = spec.scale
-    return f"""---
-library_name: resnest
-pipeline_tag: {"image-segmentation" if spec.has_masks else "object-detection"}
-tags:
-- resnest
-- split-attention
-- object-detection
----
-
-# {spec.name}
-
-A detector ({spec.family}) on ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was
-saved by `resnest`.
-
-| | |
-|---|---|
-| backbone | {spec.backbone.name} |
-| classes | {spec.num_classes} |
-| parameters | {spec.cost(short, long).parameters:,} |
-
-## Use
-
-```python
-from resnest.torch import Detector  # or resnest.gluon: the same file opens in both
-
-model = Detector.from_pretrained("this repository or folder")
-found = model.predict(photos)  # of RGB, which it resizes to fit into {long}x{short} pixels and normalises
-```
-"""
-
-
-def _segmenters_card(spec: SegmentationSpec) -> str:
-    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
-    return f"""---
-library_name: resnest
-pipeline_tag: image-segmentation
-tags:
-- resnest
-- split-attention
-- image-segmentation
----
-
-# {spec.name}
-
-A segmentation network on ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955)) that was saved
-by `resnest`.
-
-| | |
-|---|---|
-| backbone, output stride | {spec.backbone.name}, {spec.output_stride} |
-| head | {spec.head} |
-| classes | {spec.num_classes} |
-| parameters | {spec.cost(spec.image_size).parameters:,} |
-
-## Use
-
-```python
-from resnest.torch import Segmenter  # or resnest.gluon: the same file opens in both
-
-model = Segmenter.from_pretrained("this repository or folder")
-logits = model.predict(x)  # of RGB in [0, 1], from which {mean} is taken and which is divided by {std}
-```
+model = {opener}.from_pretrained("this repository or folder")
+{use}```
 """

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resnest.weights.formats.atomic import replacing
 from resnest.weights.recognition.tasks import TASKS
 
 CONFIG = "config.json"
@@ -33,7 +34,8 @@ def weights_in(folder: Path) -> Path:
 def write_spec(folder: Path, spec: Any, options: Mapping[str, Any] | None = None) -> None:
     """Write the spec of the weights in a folder, beside the `options` that its network is built with."""
     facts = {**(options or {}), "spec": dataclasses.asdict(spec)}
-    (folder / CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+    with replacing(folder / CONFIG) as file:
+        file.write(json.dumps(facts, indent=2).encode() + b"\n")
 
 
 def spec_beside(weights: str | os.PathLike | None, name: str | None = None) -> Any | None:
