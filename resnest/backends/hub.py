@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from huggingface_hub import ModelCard, ModelHubMixin
 
-from resnest.specs import protocols
-from resnest.specs.detection.network import DetectionSpec
-from resnest.specs.resnest import MEAN, STD, ResNeStSpec
-from resnest.specs.segmentation.network import SegmentationSpec
-from resnest.weights.adapt import adapt
+from resnest.backends.cards import model_card
+from resnest.specs.networks import TASKS
+from resnest.specs.recipes import PRESETS
+from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.formats.files import open_file, write_file
 from resnest.weights.published.hub import hub_file
+from resnest.weights.recognition.tasks import task_of
 from resnest.weights.saved import CONFIG, WEIGHTS, matches, weights_in, write_spec
 
 DOWNLOAD = {"revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download"}
@@ -77,8 +77,7 @@ class HubMixin(ModelHubMixin):
         path = weights_in(folder) if folder.is_dir() else hub_file(model_id, WEIGHTS[0], **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
-        arrays = adapt(arrays, spec, changes) if cls.SPEC is ResNeStSpec else arrays
-        return cls._build(spec, arguments, arrays)
+        return cls._build(spec, arguments, task_of(spec).adapt(arrays, spec, changes))
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         return ModelCard(model_card(self.spec))
@@ -88,111 +87,15 @@ def _read_spec(kind: Any, saved: Any, model_id: str) -> Any:
     if isinstance(saved, kind):
         return saved
     if not matches(kind, saved):
-        other = next((title for other, title in TITLES.items() if matches(other, saved)), None)
+        other = next((task.title for other, task in TASKS.items() if matches(other, saved)), None)
         if other is not None:
-            use = ", which would find nothing with its weights: `resnest train` makes one of them"
+            ours = TASKS[kind].title
+            trained = f", or have `resnest train` make a {ours} of its weights" if kind in PRESETS else ""
             raise ValueError(
-                f"{model_id} was saved from a {other}, and this opens a {TITLES[kind]}"
-                f"{use if kind is DetectionSpec else f': open it as a {other}'}"
+                f"{model_id} was saved from a {other}, and this opens a {ours}: open it as a {other}{trained}"
             )
         raise ValueError(
             f"{model_id} has no {CONFIG} with a spec in it, as save_pretrained of such a network writes it; a weight"
             " file alone is opened by create_model(NAME, weights=FILE)"
         )
     return kind(**saved)
-
-
-TITLES = {ResNeStSpec: "classifier", SegmentationSpec: "segmenter", DetectionSpec: "detector"}
-"""Kind of spec -> what its networks are called."""
-
-
-def model_card(spec: Any) -> str:
-    """The text of `README.md` beside a saved network: what it is, what it costs, how to feed and open it."""
-    if isinstance(spec, DetectionSpec):
-        return _detectors_card(spec)
-    if isinstance(spec, SegmentationSpec):
-        return _segmenters_card(spec)
-    cost = spec.cost(spec.image_size)
-    task = "image-classification" if spec.num_classes else "image-feature-extraction"
-    rows = {
-        "blocks in stages 1 to 4": ", ".join(map(str, spec.stage_depths)),
-        "radix, cardinality, bottleneck width": f"{spec.radix}, {spec.cardinality}, {spec.bottleneck_width}",
-        "output stride": spec.output_stride,
-        "input channels": spec.in_channels,
-        "classes": spec.num_classes or "none: a backbone",
-        "parameters": f"{cost.parameters:,}",
-        f"multiply-accumulates at {spec.image_size}x{spec.image_size}": f"{cost.macs:,}",
-    }
-    prepared = protocols.preparation(protocols.DEFAULT, spec.image_size, spec.name)
-    food = f"""## Input
-
-A photo as {spec.image_size}x{spec.image_size} pixels: {prepared};
-{_normalised()}.
-
-"""
-    return _card(spec, task, task, f"A {PAPER}", rows, "ResNeSt", food=food)
-
-
-def _detectors_card(spec: DetectionSpec) -> str:
-    long, short = spec.scale
-    task = "image-segmentation" if spec.has_masks else "object-detection"
-    rows = {
-        "backbone": spec.backbone.name,
-        "classes": spec.num_classes,
-        "parameters": f"{spec.cost(short, long).parameters:,}",
-    }
-    use = "found = model.predict(photos)  # of RGB, which it resizes to fit into"
-    use += f" {long}x{short} pixels and normalises\n"
-    return _card(spec, task, "object-detection", f"A detector ({spec.family}) on {PAPER}", rows, "Detector", use)
-
-
-def _segmenters_card(spec: SegmentationSpec) -> str:
-    task = "image-segmentation"
-    rows = {
-        "backbone, output stride": f"{spec.backbone.name}, {spec.output_stride}",
-        "head": spec.head,
-        "classes": spec.num_classes,
-        "parameters": f"{spec.cost(spec.image_size).parameters:,}",
-    }
-    use = f"logits = model.predict(x)  # of {_normalised()}\n"
-    return _card(spec, task, task, f"A segmentation network on {PAPER}", rows, "Segmenter", use)
-
-
-PAPER = "ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004.08955))"
-
-
-def _normalised() -> str:
-    mean, std = (", ".join(map(str, numbers)) for numbers in (MEAN, STD))
-    return f"RGB in [0, 1], from which {mean} is taken and which is divided by {std}"
-
-
-def _card(
-    spec: Any, task: str, tag: str, what: str, rows: Mapping[str, object], opener: str, use: str = "", food: str = ""
-) -> str:
-    """A card of a network that the class `opener` opens; `use` is code behind that, and `food` what it is fed with."""
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    return f"""---
-library_name: resnest
-pipeline_tag: {task}
-tags:
-- resnest
-- split-attention
-- {tag}
----
-
-# {spec.name}
-
-{what} that was saved by `resnest`.
-
-| | |
-|---|---|
-{table}
-
-{food}## Use
-
-```python
-from resnest.torch import {opener}  # or resnest.gluon: the same file opens in both
-
-model = {opener}.from_pretrained("this repository or folder")
-{use}```
-"""

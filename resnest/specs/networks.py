@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from resnest.specs.blocks import Layer
 from resnest.specs.cost import Cost
-from resnest.specs.detection.network import DETECTION_VARIANTS, get_detection_spec
-from resnest.specs.resnest import VARIANTS, get_spec
-from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS, get_segmentation_spec
+from resnest.specs.detection.network import DETECTION_VARIANTS, DetectionSpec, get_detection_spec
+from resnest.specs.resnest import VARIANTS, ResNeStSpec, get_spec
+from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
 
 
 class Network(Protocol):
@@ -65,17 +65,29 @@ class Network(Protocol):
 
 Self = TypeVar("Self", bound=Network)
 
-PUBLISHED: tuple[tuple[Mapping[str, Any], Callable[[str], Network]], ...] = (
-    (SEGMENTATION_VARIANTS, get_segmentation_spec),
-    (DETECTION_VARIANTS, get_detection_spec),
-    (VARIANTS, get_spec),  # the last, because it knows timm's names too
-)
-"""The published networks of each task, and who gives the spec of one."""
+
+class Task(NamedTuple):
+    """What networks of one kind are for, and the published ones.
+
+    `name` is the task's and `title` what one of its networks is called; `variants` are the published ones by name,
+    and `get` gives the spec of one, with fields of it replaced.
+    """
+
+    name: str
+    title: str
+    variants: Mapping[str, Any]
+    get: Callable[..., Network]
+
+
+TASKS: dict[type, Task] = {
+    ResNeStSpec: Task("classification", "classifier", VARIANTS, get_spec),
+    DetectionSpec: Task("detection", "detector", DETECTION_VARIANTS, get_detection_spec),
+    SegmentationSpec: Task("segmentation", "segmenter", SEGMENTATION_VARIANTS, get_segmentation_spec),
+}
+"""Kind of spec -> the task that such networks are for. What else depends on it is in a table by kind on each floor."""
 
 
 def find(name: str) -> Network:
     """The spec of the published network called `name`, of whatever task; ValueError where there is none."""
-    for variants, get in PUBLISHED:
-        if name in variants:
-            return get(name)
-    return PUBLISHED[-1][1](name)
+    task = next((task for task in TASKS.values() if name in task.variants), TASKS[ResNeStSpec])
+    return task.get(name)  # classifiers are known by timm's names too

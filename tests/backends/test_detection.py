@@ -208,7 +208,7 @@ def test_the_wrong_weights_are_one_sentence_in_every_function(backend, tmp_path)
 def test_the_wrong_folder_is_one_sentence(backend, tmp_path):
     network = backend.module
     network.create_model("resnest14", stem_width=8, bottleneck_width=8, weights=None).save_pretrained(tmp_path / "it")
-    with pytest.raises(ValueError, match="from a classifier, and this opens a detector, which would find nothing"):
+    with pytest.raises(ValueError, match="opens a detector: open it as a classifier, or have `resnest train` make a"):
         network.Detector.from_pretrained(tmp_path / "it")
     with pytest.raises(ValueError, match="from a classifier, and this opens a segmenter: open it as a classifier"):
         network.Segmenter.from_pretrained(tmp_path / "it")

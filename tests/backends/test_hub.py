@@ -11,7 +11,7 @@ import torch
 import resnest
 import resnest.torch
 from resnest import get_spec, weights
-from resnest.backends.hub import model_card
+from resnest.backends.cards import model_card
 from resnest.weights.formats import files
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like

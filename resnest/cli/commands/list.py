@@ -10,8 +10,9 @@ import click
 
 from resnest.cli.terminal import Command, console, make_table, print_json
 from resnest.cli.values import Pattern
-from resnest.specs import get_spec, list_detection_models, list_models, list_segmentation_models
+from resnest.specs import get_spec, list_models
 from resnest.specs.arguments import closest
+from resnest.specs.networks import TASKS
 
 
 @click.command("list", cls=Command)
@@ -23,11 +24,7 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
 
     Example: resnest list "resnest50*" --pretrained
     """
-    known = {
-        "classification": list_models(),
-        "detection": list_detection_models(),
-        "segmentation": list_segmentation_models(),
-    }
+    known = {task.name: [*task.variants] for task in TASKS.values()}
     found = {task: fnmatch.filter(names, pattern) for task, names in known.items()}
     if not any(found.values()):
         raise ValueError(f"no network fits {pattern!r}; {closest(pattern, chain(*known.values()))}")

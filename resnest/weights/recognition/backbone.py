@@ -10,11 +10,12 @@ import numpy as np
 
 from resnest.specs.resnest import VARIANTS, ResNeStSpec
 from resnest.specs.segmentation.network import STEM
+from resnest.weights.adapt import adapt
 from resnest.weights.names import backbone as names
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition.check import Shapes, check
 
-__all__ = ["SPEC", "behind_openmmlabs_names", "fit", "holds", "is_folded", "names", "recognise"]
+__all__ = ["SPEC", "adapt", "behind_openmmlabs_names", "fit", "holds", "is_folded", "names", "recognise"]
 
 SPEC = ResNeStSpec
 """The kind of spec that this task has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition import backbone
 from resnest.weights.recognition.check import Shapes, check
 
-__all__ = ["SPEC", "fit", "holds", "names", "recognise"]
+__all__ = ["SPEC", "adapt", "fit", "holds", "names", "recognise"]
 
 SPEC = SegmentationSpec
 """The kind of spec that this task has."""
@@ -101,3 +101,10 @@ def fit(weights: Mapping[str, np.ndarray], spec: SegmentationSpec, built: Shapes
     }
     check({name: array.shape for name, array in kept.items()}, built, spec.name)
     return kept
+
+
+def adapt(
+    weights: Mapping[str, np.ndarray], spec: SegmentationSpec, asked: Collection[str]
+) -> Mapping[str, np.ndarray]:
+    """The `weights` as they are: `fit` refuses those of other classes, for other heads are trained anew."""
+    return weights

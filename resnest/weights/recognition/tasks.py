@@ -44,6 +44,9 @@ class Task(Protocol):
     def fit(self, weights: Mapping[str, np.ndarray], spec: Any, built: Shapes) -> dict[str, np.ndarray]:
         """The weights that a network of this spec is to be loaded with."""
 
+    def adapt(self, weights: Mapping[str, np.ndarray], spec: Any, asked: Collection[str]) -> Mapping[str, np.ndarray]:
+        """The weights with the input channels and classes of the spec, where these are `asked` for and can be."""
+
 
 TASKS: tuple[Task, ...] = (detection, segmentation, backbone)  # type: ignore[assignment]  # `names` is a module, to be read only
 """Every task, in the order in which files are asked for them; a backbone may be in a file of any other."""
