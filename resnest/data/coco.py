@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from resnest.data.boxes import with_sides
+
+logger = logging.getLogger(__name__)
 
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 
@@ -96,10 +99,12 @@ def _is_mask(value: Any) -> bool:
             return False
         whole = isinstance(counts, list) and _are_numbers(counts) and sum(counts) == sides[0] * sides[1]
         return whole or isinstance(counts, str)
-    return not value or (
-        isinstance(value, list)
-        and all(_are_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in value)
-    )
+    return not value or (isinstance(value, list) and all(_are_numbers(polygon) or polygon == [] for polygon in value))
+
+
+def _is_outline(polygon: Sequence[float]) -> bool:
+    """Whether a polygon (x y x y ...) has three points, and no half one."""
+    return len(polygon) >= 6 and len(polygon) % 2 == 0
 
 
 _FIELDS: dict[str, Callable[[Any], bool]] = {
@@ -137,16 +142,35 @@ class Annotations:
         return [str(names[number]) for number in self.category_ids]
 
     def check_masks(self) -> None:
-        """Raise ValueError, naming it, for an object without a mask, and for a photo without a size to draw it in."""
+        """Raise ValueError, naming it, for an object without a mask, and for a photo without a size to draw it in.
+
+        As mmdetection does it, polygons of fewer than three points are dropped, and an object that none is left of
+        is ignored. A warning counts both.
+        """
         for image in self.content["images"]:
             if not {"height", "width"} <= image.keys():
                 raise ValueError(f"{self.path}: photo {image['id']} has no height and width, which masks are drawn in")
+        dropped = ignored = 0
         for row in self.content["annotations"]:
-            if not row.get("segmentation"):
+            mask = row.get("segmentation")
+            if not mask and not row.get("ignore"):
                 raise ValueError(
                     f"{self.path}: object {row['id']} has no segmentation, and the network's masks are to be judged"
                     " by it"
                 )
+            if not isinstance(mask, list) or all(map(_is_outline, mask)):
+                continue
+            row["segmentation"] = [polygon for polygon in mask if _is_outline(polygon)]
+            dropped += len(mask) - len(row["segmentation"])
+            if not row["segmentation"]:
+                row["ignore"] = 1
+                ignored += 1
+        if dropped:
+            logger.warning(
+                "%s: %d polygons are left out, which have fewer than three points or half a one, and the masks of %d"
+                " objects with them",
+                *(self.path, dropped, ignored),
+            )
 
     def photos(self, folder: Path) -> list[tuple[int, Path]]:
         """Number and path of every image; FileNotFoundError, naming it, for one that is not in the `folder`."""

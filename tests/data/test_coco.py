@@ -106,7 +106,7 @@ def test_what_is_no_annotation_file_is_named(tmp_path, change, message):
         ("annotations", "bbox", [1, 2, 3, math.nan]),
         ("annotations", "bbox", [1, 2, 3, "4"]),
         ("annotations", "segmentation", "x"),
-        ("annotations", "segmentation", [[1, 2, 3, 4]]),
+        ("annotations", "segmentation", [[1, 2, 3, "4"]]),
         ("annotations", "segmentation", [1, 2, 3, 4, 5, 6]),
         ("annotations", "segmentation", {"counts": "x", "size": [1]}),
         ("annotations", "segmentation", {"counts": [3, 2], "size": [2, 2]}),
@@ -128,6 +128,27 @@ def test_every_form_of_a_mask_is_taken(tmp_path, mask):
     content = json.loads(json.dumps(GOOD))
     content["annotations"][0]["segmentation"] = mask
     assert read_annotations(write(tmp_path, content), 2).content["annotations"][0]["segmentation"] == mask
+
+
+SQUARE = [0, 0, 2, 0, 2, 2, 0, 2]
+
+
+def test_polygons_that_enclose_nothing_are_dropped_as_in_mmdetection(tmp_path, caplog):
+    """And an object that has no others is ignored, by what asks for masks alone."""
+    content = json.loads(json.dumps(GOOD))
+    content["images"][0].update(height=2, width=3)
+    masks = [[SQUARE, [1, 1, 2, 2]], [[1, 1], [], [0, 0, 2, 0, 2, 2, 1]], [SQUARE], {"counts": [3, 3], "size": [2, 3]}]
+    content["annotations"] = [
+        content["annotations"][0] | {"id": number, "segmentation": mask} for number, mask in enumerate(masks)
+    ]
+    found = read_annotations(write(tmp_path, content), 2)
+    assert [row["segmentation"] for row in found.content["annotations"]] == masks
+    for _ in range(2):
+        found.check_masks()
+    assert [row["segmentation"] for row in found.content["annotations"]] == [[SQUARE], [], [SQUARE], masks[3]]
+    assert [row.get("ignore") for row in found.content["annotations"]] == [None, 1, None, None]
+    (said,) = caplog.messages
+    assert "4 polygons are left out, which have fewer than three points or half a one, and the masks of 1 obj" in said
 
 
 def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path):

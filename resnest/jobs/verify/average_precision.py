@@ -36,7 +36,8 @@ def average_precision(annotations: Annotations, rows: Sequence[dict[str, Any]], 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         truth = COCO()
         # An object with the number 0 counts as none there, and one with another's takes its place.
-        numbered = [row | {"id": number} for number, row in enumerate(annotations.content["annotations"], start=1)]
+        judged = [row for row in annotations.content["annotations"] if kind == "bbox" or row.get("segmentation")]
+        numbered = [row | {"id": number} for number, row in enumerate(judged, start=1)]
         truth.dataset = annotations.content | {"annotations": numbered}
         truth.createIndex()
         # Given both, it would sort masks into small and large by their boxes; and it writes into the rows.

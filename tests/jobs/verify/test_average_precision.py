@@ -100,3 +100,13 @@ def test_a_photo_without_annotations_makes_what_is_found_in_it_wrong():
     right, wrong = found([0, 0, 40, 40], 0.5), found([0, 0, 40, 40], 0.9) | {"image_id": 2}
     assert average_precision(annotations, [right], "bbox").all == pytest.approx(1)
     assert average_precision(annotations, [right, wrong], "bbox").all == pytest.approx(0.5)
+
+
+def test_an_object_without_a_mask_is_judged_by_its_box_alone():
+    annotations = truth([0, 0, 40, 40], [100, 100, 40, 40], segmentation=SQUARE)
+    annotations.content["annotations"][1]["segmentation"] = []
+    mask = np.zeros((200, 200), bool)
+    mask[:40, :40] = True
+    rows = [found([0, 0, 40, 40], segmentation=run_lengths(mask))]
+    assert average_precision(annotations, rows, "segm").all == pytest.approx(1)
+    assert average_precision(annotations, rows, "bbox").all == pytest.approx(51 / 101)
