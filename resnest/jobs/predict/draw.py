@@ -112,40 +112,83 @@ def draw_objects(
     """The photo with what was `found` in it: masks in their class's colour, boxes, names and scores.
 
     Best scores are drawn last, so that they stand on top. Every line has a white and a black side and every name
-    a ground of its own, so that both can be read on light and on dark.
+    a ground of its own, so that both can be read on light and on dark, and a place of its own where there is one.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity={opacity!r} must be between 0 (the photo alone) and 1 (the colours alone)")
     pixels = np.array(photo.convert("RGB"))
     rows = list(zip(found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist()))[::-1]
     for mask, (_, _, label) in zip(found.get("masks", [])[::-1], rows):
-        tint = np.array(classes[label].color) * opacity
-        pixels[mask] = (pixels[mask] * (1 - opacity) + tint).astype(np.uint8)
+        _tint(pixels, mask, classes[label].color, opacity)
     canvas = Image.fromarray(pixels)
     draw = ImageDraw.Draw(canvas)
     width = max(min(canvas.size) // 300, 1)
     font = ImageFont.load_default(size=max(min(canvas.size) // 40, 11))
     for box, _, label in rows:
-        for color, spread in (("white", 2 * width), ("black", width), (classes[label].color, 0)):
-            _outline(draw, box, color, width, spread)
-    for box, score, label in rows:
-        _name(draw, box, f"{classes[label].name} {score:.0%}", classes[label].color, font, canvas.size)
+        for color, spread, broad in (("white", 2, 1), ("black", 1, 1), (classes[label].color, 0, 2)):
+            _outline(draw, box, color, broad * width, spread * width)
+    texts = [f"{classes[label].name} {score:.0%}" for _, score, label in rows]
+    spots = _spots(draw, [box for box, _, _ in rows[::-1]], texts[::-1], font)[::-1]
+    for spot, text, (_, _, label) in zip(spots, texts, rows):
+        _name(draw, spot, text, classes[label].color, font)
     return canvas
 
 
+def _tint(pixels: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], opacity: float) -> None:
+    """Blend a colour over the `pixels` (H, W, 3) where a mask is, twice as much along its border."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return
+    place = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    pixels, mask = pixels[place], mask[place]
+    around = np.pad(mask, 1)
+    within = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    for part, share in ((mask & within, opacity), (mask & ~within, min(2 * opacity, 1))):
+        pixels[part] = (pixels[part] * (1 - share) + np.array(color) * share).astype(np.uint8)
+
+
 def _outline(draw: ImageDraw.ImageDraw, box: list[float], color: Any, width: int, spread: int) -> None:
-    x1, y1, x2, y2 = (round(side) for side in box)
+    """A rectangle around a box; its sides at the picture's border lie inside."""
+    sides = [min(round(side), size - 1) for side, size in zip(box, draw.im.size * 2)]
+    x1, y1, x2, y2 = sides
     draw.rectangle((x1 - spread, y1 - spread, max(x2, x1) + spread, max(y2, y1) + spread), outline=color, width=width)
 
 
-def _name(draw: ImageDraw.ImageDraw, box: list[float], text: str, color: Any, font: Any, size: tuple[int, int]) -> None:
-    """`text` above the box, or inside where there is no room; always inside the image as far as it fits."""
-    left, top, right, bottom = (round(side) for side in draw.textbbox((0, 0), text, font=font))
-    wide, tall = right - left + 6, bottom - top + 4
-    x = max(min(round(box[0]), size[0] - wide), 0)
-    y = round(box[1]) - tall
-    y = y if y >= 0 else max(min(round(box[1]), size[1] - tall), 0)
-    draw.rectangle((x, y, x + wide, y + tall), fill=color)
-    red, green, blue = color
-    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    draw.text((x + 3 - left, y + 2 - top), text, fill="black" if bright else "white", font=font)
+Spot = tuple[int, int, int, int]
+"""Where a name stands: x1, y1, x2, y2 in pixels."""
+
+
+def _spots(draw: ImageDraw.ImageDraw, boxes: list[list[float]], texts: list[str], font: Any) -> list[Spot]:
+    """A place for each name: above its box, or where that is taken or no picture, within, below or some lines off."""
+    _, top, _, bottom = (round(side) for side in draw.textbbox((0, 0), "Ay", font=font))
+    tall, spots = bottom - top + 4, list[Spot]()
+    for box, text in zip(boxes, texts):
+        wide = round(font.getlength(text)) + 6
+        spots.append(_free(box, (wide, tall), draw.im.size, spots))
+    return spots
+
+
+def _free(box: list[float], name: tuple[int, int], picture: tuple[int, int], taken: list[Spot]) -> Spot:
+    """The first place for a name of a box that is in the picture and not `taken`; the first of all where none is."""
+    (wide, tall), (width, height) = name, picture
+    left, top, right, bottom = map(round, box)
+    within = [*range(top, bottom - 2 * tall, tall)]  # of a small box there would be nothing left to see
+    near = [line for step in range(3) for line in (bottom + 1 + step * tall, top - tall - step * tall)]
+    lines = [line for line in (top - tall, *within[:1], *near, *within) if 0 <= line <= height - tall]
+    lines = lines or [max(min(top, height - tall), 0)]
+    spots = [
+        (x, y, x + wide, y + tall) for y in lines for x in (max(min(x, width - wide), 0) for x in (left, right - wide))
+    ]
+    return next((spot for spot in spots if not any(_meet(spot, other) for other in taken)), spots[0])
+
+
+def _meet(one: Spot, other: Spot) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _name(draw: ImageDraw.ImageDraw, spot: Spot, text: str, color: tuple[int, int, int], font: Any) -> None:
+    draw.rectangle((*spot[:2], spot[2] - 1, spot[3] - 1), fill=color)
+    red, green, blue = ((value / 255) ** 2.2 for value in color)
+    bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18  # black on it has more contrast than white
+    _, top, _, _ = draw.textbbox((0, 0), "Ay", font=font)
+    draw.text((spot[0] + 3, spot[1] + 2 - top), text, fill="black" if bright else "white", font=font)
