@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resnest.backends.contract import default_cfg
-from resnest.specs.resnest import get_spec, list_models
+from resnest.specs.resnest import check_out_indices, get_spec, list_models
 from resnest.torch.builders import create_model
 from resnest.weights.published.pretrained import CHECKPOINTS, Checkpoint
 
@@ -54,6 +54,8 @@ def build(
     brought = any((given | (pretrained_cfg_overlay or {})).get(key) for key in SOURCE_KEYS)
     source = pretrained_cfg if isinstance(pretrained_cfg, str) and pretrained_cfg else True
 
+    if options.get("features_only") and options.get("out_indices") is not None:  # timm's end is an IndexError
+        options["out_indices"] = check_out_indices(options["out_indices"])
     if isinstance(options.get("norm_layer"), str):
         options["norm_layer"] = get_norm_layer(options["norm_layer"])
 

@@ -58,6 +58,20 @@ def test_each_of_timms_feature_wrappers_gives_the_maps(kind):
     assert model.feature_info.channels() == [m.shape[1] for m in maps]
 
 
+@pytest.mark.parametrize("wrong", [(5,), (-6,), (), (1, 1), -1, "1", (1.0,)], ids=str)
+def test_indices_that_there_are_not_are_one_sentence_and_not_timms_index_error(wrong):
+    with pytest.raises(ValueError, match="must be different numbers out of 0"):
+        timm.create_model("resnest14", features_only=True, out_indices=wrong, **NARROW)
+
+
+@pytest.mark.parametrize("asked", [None, (1, 3), (-1,), 2], ids=str)
+def test_indices_mean_what_they_mean_with_timms_own(asked):
+    names = ("resnest14", "resnet18")
+    ours, theirs = (timm.create_model(name, features_only=True, out_indices=asked) for name in names)
+    assert ours.feature_info.reduction() == theirs.feature_info.reduction()
+    assert [len(model(X)) for model in (ours, theirs)] == [len(theirs.feature_info.out_indices)] * 2
+
+
 def test_published_weights_come_by_our_own_download(monkeypatch, tmp_path):
     asked = []
 
@@ -70,10 +84,19 @@ def test_published_weights_come_by_our_own_download(monkeypatch, tmp_path):
     model = timm.create_model("resnest14", pretrained=True, num_classes=3, cache_dir="here")
     named = timm.create_model("resnest14.timm", pretrained=True)
     assert asked == [("resnest14", None, "here"), ("resnest14", "timm", None)]
+    overlay = {"input_size": (3, 288, 288), "crop_pct": 1.0}
+    maps = {"features_only": True, "out_indices": (1, 2, 3, 4), "output_stride": 16}
+    backbone = timm.create_model("resnest14", pretrained=True, in_chans=1, pretrained_cfg_overlay=overlay, **maps)
+    assert backbone.feature_info.reduction() == [4, 8, 16, 16]
+    assert backbone.pretrained_cfg["input_size"] == (3, 288, 288)
     drawn = draw_weights(resnest.get_spec("resnest14"))
     assert (get_weights(named)["fc.weight"] == drawn["fc.weight"]).all()
     assert (get_weights(model)["conv1.0.weight"] == drawn["conv1.0.weight"]).all()
     assert model.num_classes == 3
+    held = {name: array.numpy() for name, array in backbone.state_dict().items()}
+    assert (held["layer4.0.conv1.weight"] == drawn["layer4.0.conv1.weight"]).all()
+    grey = drawn["conv1.0.weight"].sum(1, keepdims=True)
+    np.testing.assert_allclose(held["conv1.0.weight"], grey, rtol=1e-4, atol=1e-6)
 
 
 def test_a_file_of_the_users_own_is_loaded_by_timm(tmp_path):

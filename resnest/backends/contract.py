@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from resnest.backends.vocabulary import pool_name
 from resnest.specs import protocols
 from resnest.specs.blocks import GLOBAL_POOLS
 from resnest.specs.resnest import MEAN, STD, ResNeStSpec, check_out_indices
@@ -23,22 +24,36 @@ class FeatureInfo:
         self.out_indices = tuple(out_indices)
 
     def __len__(self) -> int:
-        return len(self.out_indices)
+        return len(self.info)
 
-    def get_dicts(self, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The rows of the maps that come out, or these `keys` of them."""
-        rows = [self.info[index] for index in self.out_indices]
-        return rows if keys is None else [{key: row[key] for key in keys} for row in rows]
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.info[index]
 
-    def channels(self) -> list[int]:
-        return [row["num_chs"] for row in self.get_dicts()]
+    def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
+        """What `key` is of each map that comes out; with `idx`, of that map or those, whether they come out or not."""
+        if isinstance(idx, int):
+            return self.info[idx][key]
+        return [self.info[index][key] for index in (self.out_indices if idx is None else idx)]
 
-    def reduction(self) -> list[int]:
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: int | Sequence[int] | None = None) -> Any:
+        """The rows of the maps as in `get`, or these `keys` of them."""
+
+        def row(index: int) -> dict[str, Any]:
+            return {key: self.info[index][key] for key in keys or self.info[index]}
+
+        if isinstance(idx, int):
+            return row(idx)
+        return [row(index) for index in (self.out_indices if idx is None else idx)]
+
+    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
+        return self.get("num_chs", idx)
+
+    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
         """Input pixels per pixel of each map."""
-        return [row["reduction"] for row in self.get_dicts()]
+        return self.get("reduction", idx)
 
-    def module_name(self) -> list[str]:
-        return [row["module"] for row in self.get_dicts()]
+    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        return self.get("module", idx)
 
 
 class Contract:
@@ -148,14 +163,16 @@ def take_indices(indices: int | Sequence[int] | None, last_stage: int) -> list[i
 
     Raises ValueError for an index that there is not.
     """
-    wanted = check_out_indices(range(last_stage + 1) if indices is None else indices)
+    wanted = check_out_indices(range(last_stage + 1) if indices is None else indices, "indices")
     if max(wanted) > last_stage:
         raise ValueError(f"indices={indices!r} asks for stage {max(wanted)} of a network that ends with {last_stage}")
     return wanted
 
 
-def next_pool(spec: ResNeStSpec, num_classes: int) -> str:
-    """The global pooling that a network keeps when it gets `num_classes`, as a classifier needs one."""
+def next_pool(spec: ResNeStSpec, num_classes: int, asked: str | None) -> str:
+    """The global pooling of a network that gets `num_classes`: the one `asked` for, or its own, or what they need."""
+    if asked is not None:
+        return pool_name(asked)
     return spec.global_pool or (GLOBAL_POOLS[0] if num_classes else "")
 
 

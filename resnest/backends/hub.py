@@ -51,6 +51,24 @@ class HubMixin(ModelHubMixin):
         """A network with the weights `arrays`, which are its own from here on."""
         raise NotImplementedError
 
+    def save_pretrained(self, save_directory: Any, **how: Any) -> str | None:
+        """Write `config.json`, `model.safetensors` and a card into the folder `save_directory`.
+
+        `how` is what `huggingface_hub.ModelHubMixin.save_pretrained` takes besides. Raises ValueError, and leaves
+        what is in the folder as it is, for a network that no spec says.
+        """
+        self._live_spec()
+        return super().save_pretrained(save_directory, **how)
+
+    def push_to_hub(self, repo_id: str, **how: Any) -> str:
+        """Save the network in the repository `repo_id` of the hub, and give the commit's address.
+
+        `how` is what `huggingface_hub.ModelHubMixin.push_to_hub` takes besides. Raises ValueError before there is a
+        repository for a network that no spec says.
+        """
+        self._live_spec()
+        return super().push_to_hub(repo_id, **how)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         spec, arrays = self._live_spec(), self._arrays()
         write_file(save_directory / WEIGHTS[0], arrays)

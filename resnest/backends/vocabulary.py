@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from resnest.specs.arguments import unexpected
+from resnest.specs.blocks import GLOBAL_POOLS
 from resnest.specs.resnest import ResNeStSpec
 
 TIMM = {
@@ -24,6 +25,9 @@ TIMM = {
     "bn_momentum": "norm_momentum",
 }
 """timm's words for ours; both work."""
+
+FAST = "fast"
+"""What timm puts before the name of a pooling that it computes another way, with the same result; alone the mean."""
 
 ACTIVATION_NAMES = {"swish": "silu"}
 """What activations are called elsewhere, where that is not the spec's word."""
@@ -74,6 +78,8 @@ def _in_our_words(function: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     words = {TIMM.get(word, word): value for word, value in arguments.items()}
     if "activation" in words:
         words["activation"] = activation_name(words["activation"])
+    if "global_pool" in words:
+        words["global_pool"] = pool_name(words["global_pool"])
     return words
 
 
@@ -82,6 +88,11 @@ def activation_name(activation: Any) -> Any:
     name = activation.__name__ if isinstance(activation, type) else activation
     lower = name.lower() if isinstance(name, str) else name
     return ACTIVATION_NAMES.get(lower, lower)
+
+
+def pool_name(pool: Any) -> Any:
+    """The spec's word for a global pooling, which timm has a second name for."""
+    return pool.removeprefix(FAST) or GLOBAL_POOLS[0] if isinstance(pool, str) and pool.startswith(FAST) else pool
 
 
 def _output_stride(dilated: bool, dilation: int) -> int | None:

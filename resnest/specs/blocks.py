@@ -240,10 +240,10 @@ class BlockSpec:
             yield Layer(f"{self.name}.downsample.{first}", self.projection, norm)
 
 
-def check_positive(what: str, value: Any) -> None:
-    """Raise ValueError, naming `what`, unless `value` is a whole number above zero."""
+def check_positive(what: str, value: Any, otherwise: str = "") -> None:
+    """Raise ValueError, naming `what` and what it may be `otherwise`, unless `value` is a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{what}={value!r} must be a whole number, at least 1")
+        raise ValueError(f"{what}={value!r} must be a whole number, at least 1{otherwise}")
 
 
 def check_norms(eps: Any, momentum: Any) -> None:

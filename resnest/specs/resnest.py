@@ -11,6 +11,7 @@ authors published.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -106,7 +107,7 @@ class ResNeStSpec:
         if self.dilated_pooling not in DILATED_POOLING:
             raise ValueError(f"dilated_pooling={self.dilated_pooling!r} must be one of {', '.join(DILATED_POOLING)}")
         if self.num_classes != 0:
-            check_positive("num_classes", self.num_classes)
+            check_positive("num_classes", self.num_classes, ", or 0 for no classifier")
         check_norms(self.norm_eps, self.norm_momentum)
         for field, known in (("activation", ACTIVATIONS), ("global_pool", GLOBAL_POOLS)):
             if getattr(self, field) not in known:
@@ -351,17 +352,21 @@ def get_spec(name: str, **changes: Any) -> ResNeStSpec:
     return with_changes(spec, name, changes)
 
 
-def check_out_indices(out_indices: int | Sequence[int]) -> list[int]:
+def check_out_indices(out_indices: int | Sequence[int], word: str = "out_indices") -> list[int]:
     """The indices that are asked for, each from 0 (the stem) to 4 (stage 4), in the order that they are asked in.
 
-    A number asks for so many of the last maps, and an index below 0 counts from the last. Raises ValueError
-    for one that there is not, and for one twice.
+    A number asks for so many of the last maps, and an index below 0 counts from the last. Raises ValueError,
+    which calls them by the caller's `word`, for one that there is not, for one twice and for what is no number.
     """
     count = len(STAGE_PLANES) + 1
-    asked = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
-    indices = [index + count if isinstance(index, int) and index < 0 else index for index in asked]
+    try:
+        asked = range(-out_indices, 0) if isinstance(out_indices, int) else map(operator.index, out_indices)
+        indices = [index + count if index < 0 else index for index in asked]
+    except TypeError:
+        indices = []
     if not indices or len(set(indices)) < len(indices) or not set(indices) <= set(range(count)):
         raise ValueError(
-            f"out_indices={out_indices!r} must be different numbers out of 0 (the stem) to 4 (stage 4), or of -5 to -1"
+            f"{word}={out_indices!r} must be different numbers out of 0 (the stem) to 4 (stage 4) or of -5 to -1, or"
+            " how many of the last, 1 to 5"
         )
     return indices

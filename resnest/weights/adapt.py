@@ -17,7 +17,7 @@ CLASSIFIER = ("fc.weight", "fc.bias")
 def adapt(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, asked: Collection[str]) -> dict[str, np.ndarray]:
     """Canonical `weights` with the input channels and classes of `spec`.
 
-    Only what was `asked` for changes ("in_channels", "num_classes"): the first convolution is
+    Only what was `asked` for changes ("in_channels", "num_classes", "global_pool"): the first convolution is
     spread over the channels and the classifier is drawn anew, and a warning says so. Raises
     ValueError where the weights have other channels or classes and nobody asked for that.
     """
@@ -34,6 +34,9 @@ def adapt(weights: Mapping[str, np.ndarray], spec: ResNeStSpec, asked: Collectio
         _check_asked("num_classes", classes, spec, asked)
         adapted.update(fresh_classifier(spec))
         logger.warning("the classifier for %d classes gave way to an untrained one for %d", classes, spec.num_classes)
+    elif "global_pool" in asked and _of_another_pooling(weights.get("fc.weight"), spec):
+        adapted.update(fresh_classifier(spec))
+        logger.warning("the classifier for another pooling gave way to an untrained one for %r", spec.global_pool)
     elif spec.num_classes and "num_classes" in asked and not weights.keys() & set(CLASSIFIER):
         adapted.update(fresh_classifier(spec))
         logger.warning("there is no classifier in these weights: the one for %d classes is untrained", spec.num_classes)
@@ -46,6 +49,12 @@ def _length(found: np.ndarray | None, expected: tuple[int, ...] | None, axis: in
         return None
     others = [shape[:axis] + shape[axis + 1 :] for shape in (found.shape, expected)]
     return found.shape[axis] if others[0] == others[1] else None
+
+
+def _of_another_pooling(weight: np.ndarray | None, spec: ResNeStSpec) -> bool:
+    """Whether a classifier sees as many numbers of an image as another `global_pool` than the spec's makes."""
+    others = {spec.feature_channels[-1] * times for times in (1, 2)} - {spec.pooled_channels}
+    return bool(spec.num_classes) and weight is not None and weight.ndim == 2 and weight.shape[1] in others
 
 
 def _check_asked(field: str, found: int | None, spec: ResNeStSpec, asked: Collection[str]) -> None:
@@ -79,6 +88,6 @@ def fresh_classifier(spec: ResNeStSpec) -> dict[str, np.ndarray]:
     `reset_classifier` draws another.
     """
     shapes = spec.tensors()
-    bound = spec.feature_channels[-1] ** -0.5
+    bound = spec.pooled_channels**-0.5
     random = np.random.Generator(np.random.PCG64(spec.num_classes))
     return {name: random.uniform(-bound, bound, shapes[name]).astype(np.float32) for name in CLASSIFIER}

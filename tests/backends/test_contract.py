@@ -67,9 +67,12 @@ def test_intermediates_are_the_maps_asked_for_in_their_order(backend, indices, w
 
 def test_intermediates_refuse_what_there_is_not(backend):
     model = double(backend, tiny())
-    for wrong in ([5], [-6], [1, 1], [], 6):
-        with pytest.raises(ValueError, match="must be different numbers"):
+    for wrong in ([5], [-6], [1, 1], [], 6, 1.5, "1"):
+        with pytest.raises(ValueError, match=r"^indices=.* must be different numbers"):
             model.forward_intermediates(backend.array(IMAGES), wrong)
+        with pytest.raises(ValueError, match=r"^indices=.* must be different numbers"):
+            model.prune_intermediate_layers(wrong)
+    assert model.last_stage == 4
     with pytest.raises(ValueError, match="output_fmt='NHWC': feature maps come as NCHW"):
         model.forward_intermediates(backend.array(IMAGES), output_fmt="NHWC")
 
@@ -128,6 +131,10 @@ def test_a_backbone_gives_its_maps_in_the_order_asked(backend):
     assert model.feature_info.channels() == [2048, 256, 512] == model.feature_channels
     assert model.feature_info.reduction() == [32, 4, 8] == model.feature_strides
     assert model.feature_info.module_name() == ["layer4", "layer1", "layer2"]
+    info = model.feature_info
+    assert (len(info), info[3]["module"], info.channels(0), info.reduction((3, 0))) == (5, "layer3", 16, [16, 4])
+    assert info.get_dicts(["module"]) == [{"module": "layer4"}, {"module": "layer1"}, {"module": "layer2"}]
+    assert info.get_dicts(idx=1) == info[1]
     assert backend.module.create_model("resnest14", features_only=True, out_indices=2, **build).out_indices == [3, 4]
 
 
@@ -175,6 +182,23 @@ def test_reset_classifier_changes_the_pooling_too(backend):
         model.reset_classifier(3, "")
     model.reset_classifier(3)
     assert (model.global_pool, backend.predict(model, IMAGES).shape) == ("avg", (2, 3))
+    for wrong, said in ((-1, "num_classes=-1 must be a whole number, at least 1, or 0"), (None, "num_classes=None")):
+        with pytest.raises(ValueError, match=said):
+            model.reset_classifier(wrong)
+    with pytest.raises(ValueError, match="global_pool='odd' must be one of 'avg'"):
+        model.reset_classifier(3, "odd")
+    assert (model.global_pool, backend.predict(model, IMAGES).shape) == ("avg", (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("fast", "avg"), ("fastavg", "avg"), ("fastmax", "max"), ("fastcatavgmax", "catavgmax")]
+)
+def test_timms_second_names_of_poolings(backend, theirs, ours):
+    narrow = {"stem_width": 8, "bottleneck_width": 8}
+    assert backend.module.create_model("resnest14", global_pool=theirs, **narrow).global_pool == ours
+    model = backend.build(tiny())
+    model.reset_classifier(3, theirs)
+    assert model.global_pool == ours
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

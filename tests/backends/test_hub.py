@@ -135,6 +135,24 @@ def test_a_model_is_pushed_with_its_weights_config_and_card(monkeypatch):
     assert pushed["README.md"].decode() == model_card(SPEC)
 
 
+def test_a_network_that_no_spec_says_leaves_neither_a_folder_nor_a_repository_and_an_older_save_as_it_is(
+    backend, tmp_path, monkeypatch
+):
+    made = []
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda api, repo_id, **arguments: made.append(repo_id))
+    model = build(backend)
+    model.save_pretrained(tmp_path / "there")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}
+    model.prune_intermediate_layers([2])
+    for action in (model.push_to_hub, lambda name: model.save_pretrained(tmp_path / name / "folder")):
+        with pytest.raises(ValueError, match="save the weights alone"):
+            action("somebody")
+    with pytest.raises(ValueError, match="save the weights alone"):
+        model.save_pretrained(tmp_path / "there")
+    assert (made, list(tmp_path.iterdir())) == ([], [tmp_path / "there"])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == before
+
+
 def test_the_card_tells_what_the_spec_tells():
     card = model_card(get_spec("resnest269"))
     assert huggingface_hub.ModelCard(card).data.library_name == "resnest"

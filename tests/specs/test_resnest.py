@@ -2,6 +2,7 @@ import dataclasses
 import re
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -216,8 +217,9 @@ def test_out_indices_are_checked():
     assert check_out_indices((0, 3)) == [0, 3]
     assert check_out_indices((2, -1, 0)) == [2, 4, 0]
     assert check_out_indices(2) == [3, 4]
-    for wrong in [(), (5,), (-6,), (1, 1), (4, -1), 0, 6, ("1",)]:
-        with pytest.raises(ValueError, match=re.escape(f"out_indices={wrong!r}")):
+    assert check_out_indices(np.array([-1, 2])) == [4, 2]
+    for wrong in [(), (5,), (-6,), (1, 1), (4, -1), 0, 6, -1, ("1",), "1", (1.0,), 1.5, None]:
+        with pytest.raises(ValueError, match=re.escape(f"out_indices={wrong!r} must be different numbers")):
             check_out_indices(wrong)
 
 

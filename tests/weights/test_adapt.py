@@ -87,6 +87,20 @@ def test_weights_without_a_classifier_get_one_where_it_is_asked_for(caplog):
     assert caplog.messages == ["there is no classifier in these weights: the one for 7 classes is untrained"]
 
 
+@pytest.mark.parametrize("classes", [{}, {"num_classes": 3}])
+def test_a_classifier_of_another_pooling_gives_way(backend, classes, caplog):
+    model = build(backend, draw_weights(SPEC), global_pool="catavgmax", **({"num_classes": 7} | classes))
+    drawn = backend.module.get_weights(model)["fc.weight"]
+    assert drawn.shape == (classes.get("num_classes", 7), 4096)
+    assert np.abs(drawn).max() == pytest.approx(4096**-0.5, rel=1e-3)
+    assert caplog.messages == ["the classifier for another pooling gave way to an untrained one for 'catavgmax'"]
+    both = get_spec("resnest14", num_classes=7, global_pool="catavgmax", **NARROW)
+    back = build(backend, draw_weights(both), global_pool="avg", num_classes=7)
+    assert backend.module.get_weights(back)["fc.weight"].shape == (7, 2048)
+    with pytest.raises(ValueError, match=r"misshaped: fc\.weight is \(7, 4096\)"):
+        build(backend, draw_weights(both), num_classes=7)
+
+
 def test_nothing_is_adapted_unasked(backend):
     with pytest.raises(ValueError, match="have num_classes 7 and resnest14 has 1000: say num_classes=7 to have a netw"):
         build(backend, draw_weights(SPEC))

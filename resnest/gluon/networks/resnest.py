@@ -249,7 +249,7 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
         last feature map. A network without a pooling gets the usual one with its new classes. Raises ValueError
         where they make no network.
         """
-        pool = next_pool(self.spec, num_classes) if global_pool is None else global_pool
+        pool = next_pool(self.spec, num_classes, global_pool)
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(iter(self.conv1.collect_params().values()))
         with self.name_scope():

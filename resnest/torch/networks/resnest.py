@@ -237,7 +237,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         last feature map. A network without a pooling gets the usual one with its new classes. Raises ValueError
         where they make no network.
         """
-        pool = next_pool(self.spec, num_classes) if global_pool is None else global_pool
+        pool = next_pool(self.spec, num_classes, global_pool)
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
         weight = next(self.parameters())
         self.avgpool, self.flatten = pooling(pool).train(self.training), flatten(pool).train(self.training)
