@@ -150,7 +150,6 @@ MIRRORED = ["specs", "weights", "data", "jobs", "cli"]
 
 ACROSS = {
     "jobs/export/test_dtypes.py": "files that compute in half precision, by every writer there is",
-    "jobs/export/test_tasks.py": "files of segmenters and detectors, by every writer there is",
     "weights/formats/test_fuzz.py": "what every format's reading makes of broken files",
     "weights/published/test_servers.py": "how servers and networks misbehave, over the modules of a download",
 }

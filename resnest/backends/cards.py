@@ -16,7 +16,7 @@ PAPER = "ResNeSt ([ResNeSt: Split-Attention Networks](https://arxiv.org/abs/2004
 
 def model_card(spec: Network) -> str:
     """What the network `spec` is, what it costs, and how to feed and open it, in Markdown."""
-    return _CARDS[type(spec)](spec)
+    return CARDS[type(spec)](spec)
 
 
 def _classifiers_card(spec: ResNeStSpec) -> str:
@@ -103,8 +103,9 @@ model = {opener}.from_pretrained("this repository or folder")
 """
 
 
-_CARDS: dict[type, Callable[[Any], str]] = {
+CARDS: dict[type, Callable[[Any], str]] = {
     ResNeStSpec: _classifiers_card,
     DetectionSpec: _detectors_card,
     SegmentationSpec: _segmenters_card,
 }
+"""Kind of spec -> what writes the card of such a network."""

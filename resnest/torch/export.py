@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,6 +65,58 @@ class OneImage(nn.Module):
         return found["boxes"], found["scores"], found["labels"], *masks
 
 
+def images(spec: Any, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Images (2, C, height, width) to follow through a network: a batch of one would be taken for a constant."""
+    return (torch.zeros(2, spec.in_channels, *size),)
+
+
+def image_and_size(spec: Any, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """An image (1, C, height, width) in which something is found, and its size (1, 2)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, spec.in_channels, *size, generator=generator), torch.tensor([[*size]])
+
+
+def traced(network: Any, inputs: tuple[Tensor, ...]) -> Any:
+    """The network in TorchScript where no script holds it, as a detector's lists of dicts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is constant for one image
+        return torch.jit.trace(network, inputs, check_trace=False)
+
+
+class Task(NamedTuple):
+    """How the networks of a task are written.
+
+    `ready` makes of a network what is written of it, whose `inputs` and `outputs` are called so; the first are an
+    image, or where `batched` a batch of any number of them. `examples` of images of a size are followed through it,
+    where sizes are left open of more than the `smallest` side, at which its coarsest map has two pixels. `scripted`
+    puts it into TorchScript.
+    """
+
+    ready: Callable[[Any], Any]
+    inputs: tuple[str, ...] = ("image",)
+    outputs: Callable[[Any], tuple[str, ...]] = lambda spec: ("logits",)
+    batched: bool = True
+    examples: Callable[[Any, tuple[int, int]], tuple[Tensor, ...]] = images
+    smallest: Callable[[Any], int] = lambda spec: spec.minimum_size
+    scripted: Callable[[Any, tuple[Tensor, ...]], Any] = lambda network, inputs: torch.jit.script(network)
+
+
+TASKS: dict[type, Task] = {
+    ResNeStSpec: Task(lambda model: model),
+    SegmentationSpec: Task(AtSize),
+    DetectionSpec: Task(
+        OneImage,
+        inputs=("image", "size"),
+        outputs=lambda spec: ("boxes", "scores", "labels", *(["masks"] if spec.has_masks else [])),
+        batched=False,
+        examples=image_and_size,
+        smallest=lambda spec: spec.anchors.strides[-1] + 1,
+        scripted=traced,
+    ),
+}
+"""Kind of spec -> how such networks are written."""
+
+
 def write(
     spec: Network,
     weights: Mapping[str, np.ndarray],
@@ -78,74 +130,40 @@ def write(
     The batch is open too, but that of a detector, which is one image. A segmenter's logits are of the images' size.
     It computes in `dtype` ("float16", "bfloat16") where told, and takes and gives float32 all the same.
     """
+    task = TASKS[type(spec)]
     with torch.device("meta"):
         model = NETWORKS[type(spec)](spec)
     load_weights(model, weights)
-    network = ready(model.eval())
+    network = task.ready(model.eval())
     if dtype is not None:
         network = Rounded(network, dtype).eval()
-    inputs = examples(spec, size)
+    side = task.smallest(spec) + 31  # the smallest itself would be taken for a constant
+    inputs = task.examples(spec, size or (side, side))
     with torch.no_grad():
         if format == "torchscript":
-            torch.jit.save(scripted(network, inputs), path)
+            torch.jit.save(task.scripted(network, inputs), path)
         elif format == "pt2":
-            torch.export.save(exported(network, inputs, size), path)
+            torch.export.save(exported(network, inputs, task.batched, size is None), path)
         else:
-            _write_onnx(network, inputs, path, size)
+            _write_onnx(network, inputs, path, spec, size is None)
 
 
 def check(spec: Any, format: str, size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
     """Raise ValueError for a network that the format cannot hold: each holds all."""
 
 
-def ready(model: Any) -> Any:
-    """What is written of a network: itself, or what makes its answer one that a file can give."""
-    if isinstance(model.spec, DetectionSpec):
-        return OneImage(model)
-    return AtSize(model) if isinstance(model.spec, SegmentationSpec) else model
-
-
-def examples(spec: Any, size: tuple[int, int] | None) -> tuple[Tensor, ...]:
-    """Inputs to follow through a network: larger than the smallest, for which other things happen."""
-    height, width = size or (smallest(spec) + 31, smallest(spec) + 31)
-    if not isinstance(spec, DetectionSpec):
-        return (torch.zeros(2, spec.in_channels, height, width),)  # a batch of one would be taken for a constant
-    generator = torch.Generator().manual_seed(0)  # so that something is found
-    return torch.randn(1, spec.in_channels, height, width, generator=generator), torch.tensor([[height, width]])
-
-
-def smallest(spec: Any) -> int:
-    """The smallest side of images for a program with sizes left open, whose coarsest map has two pixels then."""
-    if isinstance(spec, DetectionSpec):
-        return spec.anchors.strides[-1] + 1
-    return spec.minimum_size if isinstance(spec, ResNeStSpec) else spec.backbone.minimum_size
-
-
-def scripted(network: Any, inputs: tuple[Tensor, ...]) -> Any:
-    """The network in TorchScript; a detector is traced, whose lists of dicts no script holds."""
-    if not isinstance(network, OneImage):
-        return torch.jit.script(network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is constant for one image
-        return torch.jit.trace(network, inputs, check_trace=False)
-
-
-def exported(network: Any, inputs: tuple[Tensor, ...], size: tuple[int, int] | None) -> Any:
-    """The network as a program of `torch.export`."""
+def exported(network: Any, inputs: tuple[Tensor, ...], batched: bool, any_size: bool) -> Any:
+    """The network as a program of `torch.export`, the batch and the images' size left open or not."""
     # AUTO, because PyTorch itself draws the line below which the last feature map has one pixel.
-    axes = (0, 2, 3)[isinstance(network, OneImage) : None if size is None else 1]
+    axes = ([0] if batched else []) + ([2, 3] if any_size else [])
     sizes = (dict.fromkeys(axes, torch.export.Dim.AUTO), *[None] * (len(inputs) - 1))
     return torch.export.export(network, inputs, dynamic_shapes=sizes, strict=False)
 
 
-def _write_onnx(network: Any, inputs: tuple[Tensor, ...], path: Path, size: tuple[int, int] | None) -> None:
-    detects = isinstance(network, OneImage)
-    sides = {2: "height", 3: "width"} if size is None else {}
-    batch = {} if detects else {0: "batch"}
-    outputs = ["boxes", "scores", "labels", "masks"] if detects else ["logits"]
-    found = dict.fromkeys(outputs, {0: "found"} if detects else batch | sides)
-    if detects and not network.model.spec.has_masks:
-        outputs, _ = outputs[:3], found.pop("masks")
+def _write_onnx(network: Any, inputs: tuple[Tensor, ...], path: Path, spec: Network, any_size: bool) -> None:
+    task = TASKS[type(spec)]
+    outputs = task.outputs(spec)
+    image = ({0: "batch"} if task.batched else {}) | ({2: "height", 3: "width"} if any_size else {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this exporter goes by what a run does, and says so at each constant
         torch.onnx.export(
@@ -154,9 +172,9 @@ def _write_onnx(network: Any, inputs: tuple[Tensor, ...], path: Path, size: tupl
             path,
             dynamo=False,  # the other one needs two packages more
             opset_version=OPSET,
-            input_names=["image", "size"][: len(inputs)],
+            input_names=task.inputs,
             output_names=outputs,
-            dynamic_axes={"image": batch | sides, **found},
+            dynamic_axes={"image": image, **dict.fromkeys(outputs, image if task.batched else {0: "found"})},
         )
 
 

@@ -28,7 +28,7 @@ def command(name: str, size: int | None, output_stride: int | None) -> None:
     spec: Any = find(name)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
-    _TABLES[type(spec)](spec, spec.image_size if size is None else size)
+    TABLES[type(spec)](spec, spec.image_size if size is None else size)
 
 
 def _show_stages(spec: ResNeStSpec, size: int) -> None:
@@ -96,8 +96,9 @@ def _show_detector(spec: DetectionSpec, size: int) -> None:
     console.print(table)
 
 
-_TABLES: dict[type, Any] = {
+TABLES: dict[type, Any] = {
     ResNeStSpec: _show_stages,
     SegmentationSpec: _show_heads,
     DetectionSpec: _show_detector,
 }
+"""Kind of spec -> what prints the stages and costs of such a network, at a size."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from resnest.data.photos import PHOTOS, How, load_image
 from resnest.jobs.export.files import export
-from resnest.jobs.export.onnx_graph import import_onnx, import_onnxruntime, read
+from resnest.jobs.export.onnx_graph import read
+from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 from resnest.jobs.export.quantizer import METHOD, quantized
 from resnest.jobs.parity import Difference
 from resnest.specs.resnest import ResNeStSpec

@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 import resnest
+from resnest.jobs.export.nodes import Graph
+from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 from resnest.specs.blocks import (
-    NORM_TENSORS,
     STEM_POOL,
     BlockSpec,
-    ConvSpec,
     Layer,
-    PoolSpec,
     SplitAttentionSpec,
 )
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.formats.tensors import Tensors
-from resnest.weights.recognition.check import check
+from resnest.weights.recognition.check import check as check_shapes
 
 OPSET = 17
 """The newest that every onnxruntime since 1.12 reads."""
@@ -41,11 +40,11 @@ def build(spec: ResNeStSpec, weights: Mapping[str, np.ndarray], dtype: str | Non
     ImportError without onnx.
     """
     onnx = import_onnx()
-    check({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
+    check_shapes({name: array.shape for name, array in weights.items()}, spec.tensors(), spec.name)
     weights = weights if dtype is None else dict(Tensors.of(weights).cast(dtype))
     inside = onnx.helper.np_dtype_to_tensor_dtype(next(iter(weights.values())).dtype)
     outside = inside if dtype is None else onnx.TensorProto.FLOAT
-    graph = _Graph(onnx, weights, spec.norm_eps, spec.activation)
+    graph = Graph(onnx, weights, spec.norm_eps, spec.activation)
     x = "image" if dtype is None else graph.node("Cast", "image.rounded", "image", to=inside)
     for layer in spec.stem():
         x = graph.activation(graph.layer(x, layer))
@@ -87,7 +86,7 @@ def _output_shape(spec: ResNeStSpec) -> list[int | str]:
     return ["batch", spec.feature_channels[-1], "layer4.height", "layer4.width"]
 
 
-def _pooled(graph: _Graph, x: str, kind: str) -> str:
+def _pooled(graph: Graph, x: str, kind: str) -> str:
     """The last feature map, (N, C, H, W), as numbers, (N, C) or (N, 2 C), in one of the spec's `GLOBAL_POOLS`."""
     if not kind:
         return x
@@ -100,17 +99,7 @@ def _pooled(graph: _Graph, x: str, kind: str) -> str:
     return graph.node("Flatten", "flatten", average or largest)
 
 
-def import_onnx() -> Any:
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"ONNX files need onnx, and {error.name} is not installed: pip install 'resnest[export]'"
-        ) from error
-    return onnx
-
-
-def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
+def _block(graph: Graph, x: str, block: BlockSpec) -> str:
     conv1, conv, fc1, fc2, conv3, *projection = block.layers()
     shortcut = x
     if block.projection_pool is not None:
@@ -135,7 +124,7 @@ def _block(graph: _Graph, x: str, block: BlockSpec) -> str:
     return graph.activation(graph.add(f"{block.name}.add", [x, shortcut]))
 
 
-def _weigh_apart(graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
+def _weigh_apart(graph: Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
     """The weighted sum, (N, C, H, W), of the splits, each (N, C, H, W)."""
     gaps = [graph.node("GlobalAveragePool", f"{split}.gap", split) for split in splits]
     weights = _attention(graph, graph.add(f"{name}.gap", gaps), fc1, fc2, splat, name)
@@ -148,7 +137,7 @@ def _weigh_apart(graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat
 
 
 def _weigh_together(
-    graph: _Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str
+    graph: Graph, splits: list[str], fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str
 ) -> str:
     """The same where one feature map, (N, R * C, H, W), holds all splits."""
     (x,) = splits
@@ -164,7 +153,7 @@ def _weigh_together(
     return graph.node("Reshape", name, total, shape)
 
 
-def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
+def _attention(graph: Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAttentionSpec, name: str) -> str:
     """The weights of the splits, (N, R, K, C / K), from the pooled sum of the splits, (N, C, 1, 1)."""
     attention = graph.layer(graph.activation(graph.layer(gap, fc1)), fc2)
     scores = graph.reshape(f"{name}.attention", attention, (0, splat.cardinality, splat.radix, -1))
@@ -172,100 +161,6 @@ def _attention(graph: _Graph, gap: str, fc1: Layer, fc2: Layer, splat: SplitAtte
     if splat.radix == 1:
         return graph.node("Sigmoid", f"{name}.weights", scores)
     return graph.node("Softmax", f"{name}.weights", scores, axis=1)
-
-
-class _Graph:
-    """Nodes and tensors as they are added; a node's output is called by its name."""
-
-    def __init__(self, onnx: Any, weights: Mapping[str, np.ndarray], eps: float, activation: str):
-        self.onnx = onnx
-        self.weights = weights
-        self.eps = eps
-        self.kind = activation
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-        self.shapes: dict[str, list[int | str]] = {}
-
-    def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
-
-    def tensor(self, name: str, array: np.ndarray | None = None) -> str:
-        """A constant called `name`; without an array it is the weight of that name."""
-        array = self.weights[name] if array is None else array
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def numbers(self, name: str, values: list[int]) -> str:
-        return self.tensor(name, np.array(values, np.int64))
-
-    def reshape(self, name: str, x: str, shape: tuple[int, ...]) -> str:
-        return self.node("Reshape", name, x, self.numbers(f"{name}.shape", list(shape)))
-
-    def add(self, name: str, parts: list[str]) -> str:
-        """The sum of `parts`; one part is its own."""
-        total = parts[0]
-        for number, part in enumerate(parts[1:], 1):
-            total = self.node("Add", f"{name}.{number}", total, part)
-        return total
-
-    def sum(self, name: str, x: str, axis: int) -> str:
-        return self.node("ReduceSum", name, x, self.numbers(f"{name}.axis", [axis]), keepdims=0)
-
-    def split(self, name: str, x: str, parts: int) -> list[str]:
-        if parts == 1:
-            return [x]
-        outputs = [f"{name}.{part}" for part in range(parts)]
-        self.nodes.append(self.onnx.helper.make_node("Split", [x], outputs, name=name, axis=1))
-        return outputs
-
-    def activation(self, x: str) -> str:
-        """The spec's activation of x; ONNX has no node of its own for two of them at this opset."""
-        if self.kind == "relu":
-            return self.node("Relu", f"{x}.relu", x)
-        if self.kind == "silu":
-            return self.node("Mul", f"{x}.silu", x, self.node("Sigmoid", f"{x}.sigmoid", x))
-        dtype = next(iter(self.weights.values())).dtype
-        half, root = (self.tensor(f"{x}.{name}", np.array(n, dtype)) for name, n in (("half", 0.5), ("root", 0.5**0.5)))
-        share = self.node("Erf", f"{x}.erf", self.node("Mul", f"{x}.scaled", x, root))
-        share = self.node("Add", f"{x}.share", half, self.node("Mul", f"{x}.halved", share, half))
-        return self.node("Mul", f"{x}.gelu", x, share)
-
-    def layer(self, x: str, layer: Layer, part: int = 0, parts: int = 1) -> str:
-        """A convolution, and its batch norm where it has one; of the output channels one part of so many equal ones."""
-        conv: ConvSpec = layer.conv
-        channels = slice(part * conv.out_channels // parts, (part + 1) * conv.out_channels // parts)
-        suffix = f".{part}" if parts > 1 else ""
-
-        def tensor(name: str) -> str:
-            return self.tensor(name + suffix, self.weights[name][channels])
-
-        inputs = [x, tensor(f"{layer.name}.weight")]
-        if conv.bias:
-            inputs.append(tensor(f"{layer.name}.bias"))
-        x = self.node(
-            "Conv",
-            layer.name + suffix,
-            *inputs,
-            kernel_shape=[conv.kernel_size] * 2,
-            strides=[conv.stride] * 2,
-            dilations=[conv.dilation] * 2,
-            pads=[conv.padding] * 4,
-            group=max(conv.groups // parts, 1),
-        )
-        if layer.norm is None:
-            return x
-        norm = [tensor(f"{layer.norm}.{name}") for name in NORM_TENSORS]
-        return self.node("BatchNormalization", layer.norm + suffix, x, *norm, epsilon=self.eps)
-
-    def pool(self, kind: str, name: str, x: str, pool: PoolSpec | None) -> str:
-        if pool is None or pool.kernel_size == 1:
-            return x
-        attributes: dict[str, Any] = {"ceil_mode": int(pool.ceil_mode)}
-        if kind == "AveragePool":
-            attributes["count_include_pad"] = int(pool.count_include_pad)
-        window = {"kernel_shape": [pool.kernel_size] * 2, "strides": [pool.stride] * 2, "pads": [pool.padding] * 4}
-        return self.node(kind, name, x, **window, **attributes)
 
 
 def write(
@@ -280,6 +175,13 @@ def write(
     import_onnx().save(build(spec, dict(Tensors.of(weights).cast("float32")), dtype), path)
 
 
+def check(spec: Any, format: str = "onnx", size: tuple[int, int] | None = None, dtype: str | None = None) -> None:
+    """Raise ValueError for a dtype that ONNX files do not compute in, and ImportError without onnx."""
+    if dtype == "bfloat16":
+        raise ValueError("onnxruntime computes nothing in bfloat16 on a processor: take float16, or torchscript or pt2")
+    import_onnx()
+
+
 def read(path: Path, format: str = "onnx") -> Callable[..., Any]:
     """What onnxruntime makes of the inputs of the file at `path`: an array, or of several outputs a list of them."""
     session = import_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -290,13 +192,3 @@ def read(path: Path, format: str = "onnx") -> Callable[..., Any]:
         return found if len(found) > 1 else found[0]
 
     return predict
-
-
-def import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"running ONNX files needs onnxruntime, and {error.name} is not installed: pip install 'resnest[export]'"
-        ) from error
-    return onnxruntime

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from resnest.jobs.export.onnx_graph import import_onnx, import_onnxruntime
+from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 
 KINDS = ("Conv", "Gemm", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool")
 """What onnxruntime has kernels of integers for."""

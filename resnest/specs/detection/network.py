@@ -148,6 +148,11 @@ class DetectionSpec:
         return self.scale[1]
 
     @property
+    def minimum_size(self) -> int:
+        """The smallest height and width of an image that the backbone takes."""
+        return self.backbone.minimum_size
+
+    @property
     def output_stride(self) -> int:
         return self.backbone.output_stride
 

@@ -86,6 +86,11 @@ class SegmentationSpec:
         return self.backbone.image_size
 
     @property
+    def minimum_size(self) -> int:
+        """The smallest height and width of an image that the backbone takes."""
+        return self.backbone.minimum_size
+
+    @property
     def output_stride(self) -> int:
         return self.backbone.output_stride
 

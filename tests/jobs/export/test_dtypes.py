@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from resnest.jobs.export.files import BOUND, export, suffix
+from resnest.jobs.export.files import export, suffix
 from resnest.jobs.export.onnx_graph import read
+from resnest.jobs.export.tasks import LOGITS_BOUND
 from resnest.weights import convert, load, save
 from resnest.weights.seeded import draw_weights
 from tests.support import cli
@@ -38,7 +39,7 @@ def test_an_onnx_file_in_float16_is_so_inside_alone(changes, tmp_path):
 
     spec = tiny(**changes)
     rows = export(spec, draw_weights(spec), tmp_path / "tiny.onnx", "onnx", dtype="float16")
-    assert all(BOUND < row.relative < OFF["float16"][1] for row in rows)
+    assert all(LOGITS_BOUND[None] < row.relative < OFF["float16"][1] for row in rows)
     graph = onnx.load(tmp_path / "tiny.onnx").graph
     kinds = {one.data_type for one in graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
@@ -59,7 +60,7 @@ def test_onnx_of_weights_of_any_dtype_takes_float32(held, tmp_path):
     save(draw_weights(tiny()), tmp_path / "a.npz")
     convert(tmp_path / "a.npz", tmp_path / "b.npz", dtype=held)
     rows = export(tiny(), load(tmp_path / "b.npz"), tmp_path / "tiny.onnx", "onnx")
-    assert all(row.within and row.bound == BOUND for row in rows)
+    assert all(row.within and row.bound == LOGITS_BOUND[None] for row in rows)
     assert read(tmp_path / "tiny.onnx")(np.zeros((1, 3, 64, 64), "f4")).dtype == np.float32
 
 
@@ -73,7 +74,12 @@ def test_onnx_of_weights_of_any_dtype_takes_float32(held, tmp_path):
             "float16",
             "MXNet's files compute in float32 .* not in float16: export as torchscript or pt2",
         ),
-        (tiny_detector(), "pt2", "float16", "is a detector, whose boxes need float32: leave dtype float16 out"),
+        (
+            tiny_detector(),
+            "pt2",
+            "float16",
+            "a detector, whose files compute in float32 alone: leave dtype float16",
+        ),
         (tiny(), "pt2", "int4", "in float16 or bfloat16, not in 'int4'"),
     ],
     ids=["onnx", "mxnet", "detector", "unknown"],

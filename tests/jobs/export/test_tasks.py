@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resnest.jobs.export import onnx_graph
-from resnest.jobs.export.files import compare_found, export, suffix
+from resnest.jobs.export.files import export, suffix
+from resnest.jobs.export.tasks import compare_found
 from resnest.torch import Detector, load_weights
 from resnest.torch.export import OneImage
 from resnest.weights.seeded import draw_weights
@@ -82,11 +83,13 @@ def found(boxes, scores, labels):
 
 def test_what_a_file_finds_is_compared_with_the_nearest_of_its_class():
     model = found([[0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 10, 10]], [0.9, 0.9, 0.5], [1, 0, 1])
-    assert all(row.relative == 0 for row in compare_found(model, found(model["boxes"][:2], [0.9, 0.9], [1, 0]), 2))
-    boxes, scores = compare_found(model, found([[5, 5, 10, 9], [0, 0, 10, 10]], [0.5, 0.9], [1, 0]), 2)
+    assert all(
+        row.relative == 0 for row in compare_found(model, found(model["boxes"][:2], [0.9, 0.9], [1, 0]), 2, 1e-4)
+    )
+    boxes, scores = compare_found(model, found([[5, 5, 10, 9], [0, 0, 10, 10]], [0.5, 0.9], [1, 0]), 2, 1e-4)
     assert (boxes.absolute, scores.absolute, boxes.within, scores.within) == (1, 0, False, True)
     for other in (found([], [], []), found([[0, 0, 10, 10]] * 2, [0.9, 0.9], [0, 2])):
-        assert [row.absolute for row in compare_found(model, other, 2)] == [math.inf] * 2
+        assert [row.absolute for row in compare_found(model, other, 2, 1e-4)] == [math.inf] * 2
 
 
 @pytest.mark.gluon
