@@ -46,8 +46,9 @@ def built_from_spec(network: Any, spec: ResNeStSpec) -> Any:
 
 def changed(name: str, ours: Any, built: Any, spec: ResNeStSpec) -> ValueError:
     """The error for a module that is not what the spec says."""
+    its = ", which computes something else" if _line(ours) == _line(built) else ""
     return ValueError(
-        f"{name} is {_line(ours)} where {spec.name} has {_line(built)}, and what is built from its spec would not"
+        f"{name} is {_line(ours)}{its} where {spec.name} has {_line(built)}, and what is built from its spec would not"
         f" predict the same: predict with the model as it is, and {WAY_OUT}"
     )
 

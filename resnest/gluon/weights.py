@@ -10,14 +10,15 @@ import numpy as np
 from resnest.backends.hub import HubMixin
 from resnest.backends.live import built_from_spec, changed, renormed
 from resnest.gluon._mxnet import mx
-from resnest.gluon.layers.basic import GELU, Identity, nn, norm_numbers
+from resnest.gluon.layers.basic import Identity, nn, norm_numbers
 from resnest.gluon.layers.drop_path import DropPath
 from resnest.gluon.layers.dropblock import DropBlock
-from resnest.gluon.layers.global_pool import AverageMaxPool
 from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.fold import in_form_of
 from resnest.weights.recognition.check import check
 from resnest.weights.recognition.tasks import fit, own_names
+
+SyncBatchNorm = mx.gluon.contrib.nn.SyncBatchNorm
 
 
 def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = None, copy: bool = True) -> None:
@@ -26,11 +27,15 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
     The model is a ResNeSt or a segmentation network; one that is not initialized gets memory on
     `ctx` on the way, or without `copy` on the CPU that of the arrays where their dtype is the
     model's. Weights for a model in deploy form are folded where they are not yet. Raises
-    ValueError, listing them, for tensors that are unknown, missing or misshaped.
+    ValueError, listing them, for tensors that are unknown, missing or misshaped, and for scales that norms with
+    `scale=False` would leave out.
     """
     targets = _parameters(model)
     shapes = {name: tuple(parameter.shape) for name, parameter in targets.items()}
     arrays = fit(in_form_of(model.spec, weights), model.spec, shapes)
+    for name in _unscaled(model):
+        if (arrays[name] != 1).any():
+            raise ValueError(f"{name} scales, and this network's norms have scale=False: build it without that")
     for name, target in targets.items():
         source = mx.nd.from_numpy(np.array(arrays[name], target.dtype, order="C", copy=copy))
         if target._data is None:
@@ -46,14 +51,26 @@ def get_weights(model: Any) -> dict[str, np.ndarray]:
     On several contexts, each of which trained with statistics of its own, they are the means, as in
     the files that MXNet saves.
     """
-    return {name: parameter._reduce().asnumpy() for name, parameter in _parameters(model).items()}
+    arrays = {name: parameter._reduce().asnumpy() for name, parameter in _parameters(model).items()}
+    for name in _unscaled(model):
+        arrays[name][:] = 1
+    return arrays
 
 
 def norms(model: Any) -> dict[str, dict[str, Any]]:
     """Canonical name of each batch norm -> its epsilon and momentum, as fields of a spec."""
+    return {name: norm_numbers(norm) for name, norm in _norms(model).items()}
+
+
+def _norms(model: Any) -> dict[str, Any]:
     blocks = {ours: theirs.rpartition(".")[0] for theirs, ours in canonical_names(model).items()}
     owners = {layer.norm: blocks.get(f"{layer.norm}.running_var") for layer in model.spec.layers()}
-    return {norm: norm_numbers(_child(model, path)) for norm, path in owners.items() if norm and path}
+    return {norm: _child(model, path) for norm, path in owners.items() if norm and path}
+
+
+def _unscaled(model: Any) -> list[str]:
+    """The scales of batch norms with `scale=False`, which MXNet takes for one whatever they hold."""
+    return [f"{name}.weight" for name, norm in _norms(model).items() if getattr(norm, "_kwargs", {}).get("fix_gamma")]
 
 
 def live_spec(model: Any) -> ResNeStSpec:
@@ -73,18 +90,29 @@ def live_spec(model: Any) -> ResNeStSpec:
 
 
 def _same_work(ours: Any, built: Any) -> bool:
-    """Whether a block predicts what the one that was `built` does, given its arrays; norms are left to `norms`."""
+    """Whether a block predicts what the one that was `built` does, given its arrays; `norms` has a norm's numbers."""
     if isinstance(built, nn.HybridSequential):
-        return isinstance(ours, nn.HybridSequential) and len(ours) == len(built)
-    if isinstance(built, nn.Activation):
-        return isinstance(ours, nn.Activation) and ours._act_type == built._act_type
+        return _computes_as(ours, type(built)) and len(ours) == len(built)
     if isinstance(built, (Identity, nn.Dropout)):  # where nothing happens in prediction
-        return isinstance(ours, (Identity, nn.Dropout, DropBlock, DropPath))
-    if isinstance(built, (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.GlobalAvgPool2D, nn.GlobalMaxPool2D)):
-        return isinstance(ours, type(built)) and ours._kwargs == built._kwargs
-    if isinstance(built, (nn.Dense, nn.Flatten, nn.Swish, GELU, AverageMaxPool)):
-        return isinstance(ours, type(built)) and repr(ours) == repr(built)
-    return ours is not None
+        return _computes_as(ours, Identity, nn.Dropout, DropBlock, DropPath)
+    if isinstance(built, nn.BatchNorm):
+        return _computes_as(ours, nn.BatchNorm, SyncBatchNorm) and not getattr(ours, "fuse_relu", False)
+    return _computes_as(ours, type(built)) and _numbers(ours) == _numbers(built)
+
+
+def _computes_as(ours: Any, *kinds: Any) -> bool:
+    """Whether a block is of one of these kinds, and no subclass that computes something else."""
+
+    def has_forward_of(kind: Any) -> bool:
+        names = ("forward", "hybrid_forward")
+        return all(getattr(type(ours), name) is getattr(kind, name) and name not in vars(ours) for name in names)
+
+    return any(isinstance(ours, kind) and has_forward_of(kind) for kind in kinds)
+
+
+def _numbers(block: Any) -> list[Any]:
+    """What a block computes with, wherever blocks of its kind keep it."""
+    return [getattr(block, word, None) for word in ("_kwargs", "_act_type", "act", "_beta", "both")]
 
 
 def _descendants(block: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

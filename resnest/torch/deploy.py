@@ -28,9 +28,9 @@ def deploy(model: Any) -> Any:
     """A new model that predicts what `model` does, its batch norms folded into the convolutions before them.
 
     It is in eval mode, has no dropout, and keeps the dtype and device; on a CPU its weights lie channels
-    last, which is faster there whatever the images' format. Raises ValueError for a model whose norms
-    are no batch norms with running statistics, and for one that was changed since it was built so
-    that its spec does not say it.
+    last, which is faster there whatever the images' format. Hooks on modules stay behind. Raises
+    ValueError for a model whose norms are no batch norms with running statistics, and for one that was
+    changed since it was built so that its spec does not say it.
     """
     model = unwrapped(model)
     weights = get_weights(model)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -92,22 +94,24 @@ def live_spec(model: Any) -> ResNeStSpec:
         built = built_from_spec(model, spec)
     ours = dict(model.named_modules())
     for name, module in built.named_modules():
-        if not _same_work(ours.get(name), module):
+        if name and not _same_work(ours.get(name), module):
             raise changed(name, ours.get(name), module, spec)
     check(shapes, _shapes(built), spec.name)
     return spec
 
 
 def _same_work(ours: Any, built: nn.Module) -> bool:
-    """Whether a module predicts what the one that was `built` does, given its tensors; norms are left to `norms`."""
+    """Whether a module predicts what the one that was `built` does, given its tensors; `norms` has a norm's numbers."""
     if isinstance(built, nn.Sequential):
-        return isinstance(ours, nn.Sequential) and len(ours) == len(built)
+        return _computes_as(ours, type(built), nn.Sequential) and len(ours) == len(built)
     if isinstance(built, (nn.Identity, nn.Dropout)):  # where nothing happens in prediction
-        return isinstance(ours, (nn.Identity, nn.Dropout, DropBlock, DropPath))
+        return _computes_as(ours, nn.Identity, nn.Dropout, DropBlock, DropPath)
+    if isinstance(built, nn.BatchNorm2d):
+        return _computes_as(ours, nn.BatchNorm2d, nn.SyncBatchNorm) or _normalises(ours)
     kind = next((kind for kind in TOLD_BY_NUMBERS if isinstance(built, kind)), None)
     if kind is not None:
-        return isinstance(ours, kind) and _numbers(ours) == _numbers(built)
-    return ours is not None
+        return _computes_as(ours, type(built), kind) and _numbers(ours) == _numbers(built)
+    return _computes_as(ours, type(built))
 
 
 TOLD_BY_NUMBERS: tuple[type[nn.Module], ...] = (
@@ -117,15 +121,41 @@ TOLD_BY_NUMBERS: tuple[type[nn.Module], ...] = (
     nn.MaxPool2d,
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
+    nn.Flatten,
     AverageMaxPool,
     *ACTIVATIONS.values(),
 )
 """Modules that do the same when their numbers are the same."""
 
 
-def _numbers(module: nn.Module) -> str:
+def _computes_as(ours: Any, *kinds: type[nn.Module]) -> bool:
+    """Whether a module is of one of these kinds, and no subclass that computes something else."""
+
+    def has_forward_of(kind: Any) -> bool:
+        return all(
+            getattr(type(ours), name, None) is getattr(kind, name, None) for name in ("forward", "_conv_forward")
+        )
+
+    return any(isinstance(ours, kind) and "forward" not in vars(ours) and has_forward_of(kind) for kind in kinds)
+
+
+def _normalises(norm: Any) -> bool:
+    """Whether a norm of another kind predicts as a batch norm of its tensors does."""
+    try:
+        mean, var = norm.running_mean, norm.running_var
+        spread = torch.linspace(-2, 2, 4 * len(mean), device=mean.device).reshape(1, -1, 2, 2).to(mean.dtype)
+        images = mean[:, None, None] + spread * var[:, None, None].sqrt()
+        with torch.no_grad():
+            expected = F.batch_norm(images, mean, var, norm.weight, norm.bias, eps=norm.eps)
+            return torch.allclose(deepcopy(norm).eval()(images), expected, rtol=0.01, atol=0.01)
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # of whatever it is
+        return False
+
+
+def _numbers(module: Any) -> dict[str, Any]:
     """What a module computes with; whether it writes over its input is all the same."""
-    return module.extra_repr().replace("inplace=True", "")
+    numbers = {word: getattr(module, word) for word in getattr(module, "__constants__", ()) if word != "inplace"}
+    return numbers | {"told": module.extra_repr().replace("inplace=True", "")}
 
 
 class SavedModel(HubMixin):
@@ -150,6 +180,10 @@ class SavedModel(HubMixin):
         return model.eval()
 
 
+COMPUTED = ("_orig", "_mask", ".weight_g", ".weight_v")
+"""Of what pruning, `weight_norm` and `spectral_norm` compute a weight."""
+
+
 def canonical_names(model: Any) -> dict[str, str]:
     """Name in the model's state dict -> canonical name."""
     return {attribute: name for name, attribute in _attributes(model).items()}
@@ -157,7 +191,15 @@ def canonical_names(model: Any) -> dict[str, str]:
 
 def _attributes(model: Any) -> dict[str, str]:
     """Canonical name -> name in the model's state dict, in checkpoint order."""
-    return own_names(model.spec, "torch", [name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)])
+    names = [name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)]
+    for name in names:
+        if ".parametrizations." in name or name.endswith(COMPUTED):
+            raise ValueError(
+                f"the weights of this network are computed of others, such as {name}: keep what they are now, with"
+                " torch.nn.utils.parametrize.remove_parametrizations, torch.nn.utils.prune.remove or whatever takes"
+                " back what was done"
+            )
+    return own_names(model.spec, "torch", names)
 
 
 def _shapes(model: Any) -> dict[str, tuple[int, ...]]:

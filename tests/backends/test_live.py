@@ -113,6 +113,25 @@ def test_a_module_that_no_spec_says_is_refused_by_its_name(backend, name, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["relu", "conv1"])
+def test_a_subclass_that_computes_something_else_is_refused(backend, name, tmp_path):
+    """A weight-standardised convolution, say: its kind and its tensors are those of the spec."""
+    model = backend.build(tiny(stage_depths=(1, 1, 1, 1), deep_stem=False))
+    module = getattr(model, name)
+    kind = type(module)
+    forward = "forward" if backend.name == "torch" else "hybrid_forward"
+    own = {forward: lambda self, *inputs, **arrays: getattr(kind, forward)(self, *inputs, **arrays) * 2}
+    module.__class__ = type("Doubled", (kind,), {})
+    expected = backend.predict(model, IMAGES)
+    assert relative(backend.predict(model.deploy(), IMAGES), expected) < 1e-5  # a subclass alone does not matter
+    module.__class__ = type("Doubled", (kind,), own)
+    assert relative(backend.predict(model, IMAGES), expected) > 0.01
+    for again in (model.deploy, partial(model.save_pretrained, tmp_path)):
+        with pytest.raises(ValueError, match=f"^{name} is Doubled.* where tiny has"):
+            again()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_first_convolution_with_another_stride_is_refused(backend):
     spec = tiny(stage_depths=(1, 1, 1, 1), deep_stem=False)
     model = backend.build(spec)

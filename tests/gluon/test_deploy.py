@@ -1,5 +1,6 @@
 import pytest
 
+from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like, relative
 from tests.support.backends import Backend
 from tests.support.specs import tiny
@@ -12,3 +13,18 @@ def test_gluon_optimizes_for_onednn():
     images = photo_like(2, 3, 64, 50, dtype="float32")
     optimized = backend.module.optimize(model, backend.array(images))
     assert relative(backend.predict(optimized, images), backend.predict(model, images)) < 1e-5
+
+
+@pytest.mark.gluon
+def test_norms_that_do_not_scale_are_read_as_what_they_do():
+    """MXNet takes their scales for one, whatever they hold, and writes that into them when they first run."""
+    backend = Backend("gluon")
+    model = backend.build(tiny())
+    norm = model.layer1[0].bn1
+    norm._kwargs["fix_gamma"] = True
+    assert norm.gamma.data().asnumpy().std() > 0.01
+    images = photo_like(2, 3, 64, 50, dtype="float32")
+    deployed = model.deploy()  # before the network has run
+    assert relative(backend.predict(deployed, images), backend.predict(model, images)) < 1e-5
+    with pytest.raises(ValueError, match=r"conv1\.1\.weight scales, and this network's norms have scale=False"):
+        backend.module.load_weights(backend.module.ResNeSt(tiny(), norm_kwargs={"scale": False}), draw_weights(tiny()))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel
+from torchvision.ops import FrozenBatchNorm2d
 
 import resnest.torch
 from resnest.weights.seeded import draw_weights
@@ -80,3 +82,51 @@ def test_weights_in_shards_come_whole(tmp_path):
     code = SHARDED.format(file=str(tmp_path / "store"))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("word", ["ceil_mode", "count_include_pad", "divisor_override"])
+def test_what_a_pooling_does_not_tell_of_itself_counts_too(model, word):
+    model.layer2[0].pool_after = nn.AvgPool2d(3, 2, 1)  # as ours, where no size is left open
+    assert model.deploy().spec.deploy
+    setattr(model.layer2[0].pool_after, word, {"ceil_mode": True, "count_include_pad": False}.get(word, 4))
+    with pytest.raises(
+        ValueError, match=r"layer2\.0\.pool_after is AvgPool2d\(.*\), which computes something else where"
+    ):
+        model.deploy()
+
+
+class ActivatedNorm(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+@pytest.mark.parametrize(("norm_layer", "folds"), [(FrozenBatchNorm2d, True), (ActivatedNorm, False)])
+def test_a_norm_of_another_kind_folds_where_it_predicts_as_a_batch_norm(norm_layer, folds):
+    model = Backend("torch").build(SPEC, norm_layer=norm_layer).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    if folds:
+        torch.testing.assert_close(model.deploy()(images), model(images), rtol=1e-4, atol=1e-4)
+    else:
+        with pytest.raises(ValueError, match=r"^conv1\.1 is ActivatedNorm.* where tiny has BatchNorm2d"):
+            model.deploy()
+
+
+@pytest.mark.parametrize(
+    "put",
+    [parametrizations.weight_norm, lambda layer: prune.l1_unstructured(layer, "weight", 0.5)],
+    ids=["weight norm", "pruned"],
+)
+def test_weights_that_are_computed_of_others_are_refused_until_they_are_kept(model, put):
+    put(model.fc)
+    for act in (
+        model.deploy,
+        lambda: resnest.torch.get_weights(model),
+        lambda: resnest.torch.load_weights(model, WEIGHTS),
+    ):
+        with pytest.raises(ValueError, match=r"computed of others, such as fc\.\S+: keep what they are now"):
+            act()
+    if parametrize.is_parametrized(model.fc):
+        parametrize.remove_parametrizations(model.fc, "weight")
+    else:
+        prune.remove(model.fc, "weight")
+    assert model.deploy().spec.deploy
