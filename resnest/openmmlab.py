@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from resnest.specs.arguments import closest
 from resnest.specs.resnest import ResNeStSpec, get_spec
-from resnest.specs.segmentation.network import STEM
+from resnest.specs.with_backbone import STEM
 from resnest.torch.layers.basic import BatchNorm
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.torch.weights import load_weights

@@ -6,7 +6,6 @@ has become, and what no spec says is refused instead of being left out.
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -28,9 +27,7 @@ def renormed(spec: Any, norms: Mapping[str, Mapping[str, float]]) -> Any:
                     f" for all: {WAY_OUT}"
                 )
             owner.setdefault(field, norm)
-    if isinstance(spec, ResNeStSpec):
-        return dataclasses.replace(spec, **changes)
-    return dataclasses.replace(spec, backbone=dataclasses.replace(spec.backbone, **changes))
+    return spec.renormed(**changes)
 
 
 def built_from_spec(network: Any, spec: ResNeStSpec) -> Any:

@@ -61,6 +61,9 @@ class Network(Protocol):
     def resized(self: Self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
         """The same network for the input channels and classes that canonical tensors of these shapes have."""
 
+    def renormed(self: Self, **numbers: Any) -> Self:
+        """The same network with other `norm_eps` or `norm_momentum`."""
+
     def without_dropout(self: Self) -> Self:
         """The same network, dropping nothing in training."""
 

@@ -283,6 +283,10 @@ class ResNeStSpec:
         num_classes = shapes.get("fc.weight", (self.num_classes,))[0] if self.num_classes else 0
         return dataclasses.replace(self, in_channels=in_channels, num_classes=num_classes)
 
+    def renormed(self, **numbers: Any) -> ResNeStSpec:
+        """The same network with other `norm_eps` or `norm_momentum`."""
+        return dataclasses.replace(self, **numbers)
+
     def without_dropout(self) -> ResNeStSpec:
         """The same network, dropping nothing in training: dropout is no part of this spec."""
         return self

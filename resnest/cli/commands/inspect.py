@@ -10,7 +10,6 @@ import click
 from resnest.cli.options import which_option
 from resnest.cli.paths import Input
 from resnest.cli.terminal import BROKEN_BOUND, Command, console, errors, print_json
-from resnest.specs import ResNeStSpec
 
 MOST_NAMED = 5
 """So many of the tensors that are left over are named; --json names all."""
@@ -43,12 +42,11 @@ def _facts(found: Any) -> dict[str, Any]:
     published = next((row for row in CHECKPOINTS if row.hash and _is(row, found.hashes)), None)
     network: dict[str, Any] = {}
     if spec is not None:
-        body = spec if isinstance(spec, ResNeStSpec) else spec.backbone
         network = {
             "network": spec.name,
             "classes": spec.num_classes,
-            "input channels": body.in_channels,
-            "form": "deploy form: batch norms folded" if body.deploy else "training form",
+            "input channels": spec.in_channels,
+            "form": "deploy form: batch norms folded" if spec.deploy else "training form",
         }
     return {
         "file": str(found.path),

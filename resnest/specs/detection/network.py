@@ -6,7 +6,7 @@ published checkpoints of, their configs and the code that reads them. Canonical 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -37,7 +37,7 @@ from resnest.specs.detection.heads import (
     shapes_of,
 )
 from resnest.specs.resnest import ResNeStSpec, get_spec
-from resnest.specs.segmentation.network import STEM
+from resnest.specs.with_backbone import WithBackbone
 
 FAMILIES = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn")
 
@@ -64,7 +64,7 @@ CASCADE_BOX_BETA = 1.0
 
 
 @dataclass(frozen=True)
-class DetectionSpec:
+class DetectionSpec(WithBackbone):
     """The numbers that tell one detector from another.
 
     `family` is faster_rcnn, mask_rcnn, cascade_rcnn or cascade_mask_rcnn; `channels` are the pyramid's, `hidden` the
@@ -97,8 +97,6 @@ class DetectionSpec:
     backbone: ResNeStSpec = BACKBONE
 
     def __post_init__(self) -> None:
-        if isinstance(self.backbone, Mapping):  # as a checkpoint's config.json has it
-            object.__setattr__(self, "backbone", ResNeStSpec(**self.backbone))
         if self.family not in FAMILIES:
             raise ValueError(
                 f"family={self.family!r} must be one of {', '.join(FAMILIES)}; {closest(self.family, FAMILIES)}"
@@ -110,12 +108,11 @@ class DetectionSpec:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be between 0 and 1")
         if len(self.scale) != 2 or not 0 < self.scale[1] <= self.scale[0]:
             raise ValueError(f"scale={self.scale!r} must be a long side and a short side, in pixels")
+        self.adopt_backbone("detector")
         if not 0 <= self.frozen_stages <= len(self.backbone.stage_depths):
             raise ValueError(
                 f"frozen_stages={self.frozen_stages!r} must be 0 (none) to {len(self.backbone.stage_depths)}"
             )
-        if not (self.backbone.deep_stem and self.backbone.avg_down):
-            raise ValueError("a detector's backbone must have deep_stem and avg_down: no other has names")
         if self.backbone.output_stride != 32:
             raise ValueError(
                 f"output_stride={self.backbone.output_stride!r} leaves a detector no pyramid: its maps have strides"
@@ -126,35 +123,11 @@ class DetectionSpec:
         strides, ratios, anchor_scale = self.anchors
         object.__setattr__(self, "anchors", AnchorSpec(tuple(strides), tuple(ratios), anchor_scale))
         object.__setattr__(self, "proposals", Proposals(*self.proposals))
-        backbone = self.backbone
-        if backbone.num_classes or backbone.deploy != self.deploy:  # replacing checks every block of the network anew
-            object.__setattr__(self, "backbone", replace(backbone, num_classes=0, deploy=self.deploy))
-
-    @property
-    def norm_eps(self) -> float:
-        return self.backbone.norm_eps
-
-    @property
-    def norm_momentum(self) -> float:
-        return self.backbone.norm_momentum
-
-    @property
-    def in_channels(self) -> int:
-        return self.backbone.in_channels
 
     @property
     def image_size(self) -> int:
         """The short side in pixels that photos have."""
         return self.scale[1]
-
-    @property
-    def minimum_size(self) -> int:
-        """The smallest height and width of an image that the backbone takes."""
-        return self.backbone.minimum_size
-
-    @property
-    def output_stride(self) -> int:
-        return self.backbone.output_stride
 
     @property
     def is_cascade(self) -> bool:
@@ -232,14 +205,9 @@ class DetectionSpec:
         name = f"roi_head.{kind}"
         return [f"{name}.{stage}" for stage in range(len(self.stages))] if self.is_cascade else [name]
 
-    def check_size(self, height: int, width: int) -> None:
-        """Raise ValueError where an image of this size is too small for the network."""
-        self.backbone.check_size(height, width)
-
     def all_layers(self) -> Iterator[HeadLayer]:
         """Every convolution, with the batch norm that follows it, and fully connected layer, in checkpoint order."""
-        for name, conv, norm in self.backbone.layers():
-            yield Layer(self.backbone_name(name), conv, norm and self.backbone_name(norm))
+        yield from self.backbone_layers()
         yield from self.neck.layers("neck")
         yield from self.rpn_head.layers("rpn_head")
         for prefix in self.head_prefixes("bbox_head"):
@@ -255,11 +223,6 @@ class DetectionSpec:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Canonical name -> shape of every tensor, in checkpoint order."""
         return shapes_of(self.all_layers())
-
-    @staticmethod
-    def backbone_name(module: str) -> str:
-        """What the backbone's own `module` is called in a detector."""
-        return f"backbone.{STEM.get(module, module)}"
 
     def cost(self, height: int, width: int | None = None) -> Cost:
         """Parameters, multiply-accumulates, activations and map shapes for one image, as prediction runs it at most.
@@ -319,23 +282,6 @@ class DetectionSpec:
             masks = self._mask_costs(prefix, int(sampler.number * sampler.positives))
             pixels |= {row.name: prod(row.size) for row in masks if row.kind == "norm"}
         return pixels
-
-    def at_stride(self, output_stride: int) -> DetectionSpec:
-        """The same network at another output stride of its backbone; ValueError for any but 32."""
-        return replace(self, backbone=self.backbone.at_stride(output_stride))
-
-    def in_form(self, deploy: bool) -> DetectionSpec:
-        """The same network with its batch norms folded, or not."""
-        return replace(self, deploy=deploy)
-
-    def fitted(self, found: DetectionSpec) -> DetectionSpec:
-        """The same network for as many classes and input channels as `found`, and in its form."""
-        backbone = replace(self.backbone, in_channels=found.in_channels)
-        return replace(self, num_classes=found.num_classes, deploy=found.deploy, backbone=backbone)
-
-    def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> DetectionSpec:
-        """The same network: nothing puts other heads on one that was built."""
-        return self
 
     def without_dropout(self) -> DetectionSpec:
         """The same network, dropping nothing in training: it never does."""

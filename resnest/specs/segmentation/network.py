@@ -7,7 +7,7 @@ checkpoints of. Canonical tensor names are mmsegmentation's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -17,18 +17,9 @@ from resnest.specs.blocks import Layer, check_positive, tensor_shapes
 from resnest.specs.cost import Cost, adaptive_pool_cost, convolution_costs, trained_parameters
 from resnest.specs.resnest import ResNeStSpec, get_spec
 from resnest.specs.segmentation.heads import FINE, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
+from resnest.specs.with_backbone import WithBackbone
 
 HEADS = ("fcn", "psp", "aspp", "aspp_sep")
-
-STEM = {
-    "conv1.0": "stem.0",
-    "conv1.1": "stem.1",
-    "conv1.3": "stem.3",
-    "conv1.4": "stem.4",
-    "conv1.6": "stem.6",
-    "bn1": "stem.7",
-}
-"""The backbone's modules that mmsegmentation calls something else."""
 
 AUXILIARY_WEIGHT = 0.4
 """How much the auxiliary head's loss counts in training, in both toolboxes."""
@@ -38,7 +29,7 @@ BACKBONE = get_spec("resnest101", output_stride=8, dilated_pooling="openmmlab", 
 
 
 @dataclass(frozen=True)
-class SegmentationSpec:
+class SegmentationSpec(WithBackbone):
     """The numbers that tell one segmentation network from another.
 
     `head` is fcn, psp (PSPNet), aspp (DeepLabV3) or aspp_sep (DeepLabV3+); `auxiliary_channels`
@@ -61,8 +52,6 @@ class SegmentationSpec:
     backbone: ResNeStSpec = BACKBONE
 
     def __post_init__(self) -> None:
-        if isinstance(self.backbone, Mapping):  # as a checkpoint's config.json has it
-            object.__setattr__(self, "backbone", ResNeStSpec(**self.backbone))
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r} must be one of {', '.join(HEADS)}")
         for field in ("num_classes", "channels"):
@@ -71,36 +60,7 @@ class SegmentationSpec:
             check_positive("auxiliary_channels", self.auxiliary_channels)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout!r} must be at least 0 and below 1")
-        if not (self.backbone.deep_stem and self.backbone.avg_down):
-            raise ValueError("a segmentation network's backbone must have deep_stem and avg_down: no other has names")
-        backbone = self.backbone
-        if backbone.num_classes or backbone.deploy != self.deploy:  # replacing checks every block of the network anew
-            object.__setattr__(self, "backbone", replace(backbone, num_classes=0, deploy=self.deploy))
-
-    @property
-    def in_channels(self) -> int:
-        return self.backbone.in_channels
-
-    @property
-    def image_size(self) -> int:
-        return self.backbone.image_size
-
-    @property
-    def minimum_size(self) -> int:
-        """The smallest height and width of an image that the backbone takes."""
-        return self.backbone.minimum_size
-
-    @property
-    def output_stride(self) -> int:
-        return self.backbone.output_stride
-
-    @property
-    def norm_eps(self) -> float:
-        return self.backbone.norm_eps
-
-    @property
-    def norm_momentum(self) -> float:
-        return self.backbone.norm_momentum
+        self.adopt_backbone("segmentation network")
 
     @property
     def decode_head(self) -> HeadSpec:
@@ -124,14 +84,9 @@ class SegmentationSpec:
         common = channels, self.auxiliary_channels, self.num_classes, self.dropout, self.deploy
         return FCNSpec(*common, num_convs=1, joins_input=False)
 
-    def check_size(self, height: int, width: int) -> None:
-        """Raise ValueError where an image of this size is too small for the network."""
-        self.backbone.check_size(height, width)
-
     def layers(self) -> Iterator[Layer]:
         """Every convolution, with the batch norm that follows it, in checkpoint order."""
-        for name, conv, norm in self.backbone.layers():
-            yield Layer(self.backbone_name(name), conv, norm and self.backbone_name(norm))
+        yield from self.backbone_layers()
         yield from self.decode_head.layers("decode_head")
         if self.auxiliary_head is not None:
             yield from self.auxiliary_head.layers("auxiliary_head")
@@ -139,11 +94,6 @@ class SegmentationSpec:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Canonical name -> shape of every tensor, in checkpoint order."""
         return tensor_shapes(self.layers())
-
-    @staticmethod
-    def backbone_name(module: str) -> str:
-        """What the backbone's own `module` is called in a segmentation network."""
-        return f"backbone.{STEM.get(module, module)}"
 
     def cost(self, height: int, width: int | None = None) -> Cost:
         """Parameters, multiply-accumulates, activations and stage shapes for one image, as `predict` runs it.
@@ -173,23 +123,6 @@ class SegmentationSpec:
         auxiliary = self.auxiliary_head.layers("auxiliary_head") if self.auxiliary_head else ()
         _, *stage3 = cost.stages["layer3"]
         return cost.norm_pixels | {layer.norm: prod(stage3) for layer in auxiliary if layer.norm}
-
-    def at_stride(self, output_stride: int) -> SegmentationSpec:
-        """The same network at another output stride of its backbone."""
-        return replace(self, backbone=self.backbone.at_stride(output_stride))
-
-    def in_form(self, deploy: bool) -> SegmentationSpec:
-        """The same network with its batch norms folded, or not."""
-        return replace(self, deploy=deploy)
-
-    def fitted(self, found: SegmentationSpec) -> SegmentationSpec:
-        """The same network for as many classes and input channels as `found`, and in its form."""
-        backbone = replace(self.backbone, in_channels=found.in_channels)
-        return replace(self, num_classes=found.num_classes, deploy=found.deploy, backbone=backbone)
-
-    def resized(self, shapes: Mapping[str, tuple[int, ...]]) -> SegmentationSpec:
-        """The same network: nothing puts other heads on one that was built."""
-        return self
 
     def without_dropout(self) -> SegmentationSpec:
         """The same network, dropping nothing in training."""

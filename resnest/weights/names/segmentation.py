@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from resnest.specs.segmentation.network import HEADS, STEM, SegmentationSpec
+from resnest.specs.segmentation.network import HEADS, SegmentationSpec
+from resnest.specs.with_backbone import STEM
 from resnest.weights.names.dialect import Dialect, get
 from resnest.weights.names.patterns import Rows
 

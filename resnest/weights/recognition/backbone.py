@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from resnest.specs.resnest import VARIANTS, ResNeStSpec
-from resnest.specs.segmentation.network import STEM
+from resnest.specs.with_backbone import STEM
 from resnest.weights.adapt import adapt
 from resnest.weights.names import backbone as names
 from resnest.weights.names.dialect import Dialect
