@@ -50,7 +50,7 @@ class ResNeStEncoder(ResNeStFeatures, EncoderMixin):
         return self.from_spec(spec, depth=self._depth)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        stem = self.relu(self.bn1(self.conv1(laid_out(x))))
+        stem = self.relu(self.bn1(self.conv1(laid_out(x, self.many_pixels))))
         stage1 = self.layer1(self.maxpool(stem))
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)

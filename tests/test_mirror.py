@@ -41,6 +41,7 @@ ONE_ALONE = {
     "layers.basic.init_conv2d": "Gluon draws weights when a network is initialized, not when it is built",
     "layers.basic.laid_out": "MXNet knows one memory format",
     "layers.basic.lying_like": "the same",
+    "layers.basic.many_pixels": "the same",
     "layers.basic.reset": "Gluon's initialize(force_reinit=True) does that",
     "layers.basic.GELU": "MXNet's own has constants of float32",
     "layers.basic.sequential": "nn.Sequential takes its layers when it is built, Gluon's does not",

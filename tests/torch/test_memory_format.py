@@ -28,6 +28,7 @@ def images(count=2, side=64, **options):
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch):
     monkeypatch.setattr(basic, "MANY_PIXELS", 2 * 64 * 64)
+    monkeypatch.setattr(basic, "MANY_PIXELS_IN_GROUPS", 64 * 64)
 
 
 @pytest.fixture
@@ -104,11 +105,17 @@ def test_weights_and_gradients_stay_contiguous():
     assert all(tensor.is_contiguous() for tensor in tensors)
 
 
-def test_numbers_stay_what_they_were(monkeypatch):
+def test_networks_in_groups_take_fewer_pixels_for_many(computed_in):
+    model = network(cardinality=2)
+    assert computed_in(model, images(1)) == {True}
+    assert computed_in(model, images(1, 63)) == {False}
+
+
+def test_numbers_stay_what_they_were():
     model, x = network(), images()
     with torch.no_grad():
         laid_out, again = model(x), model(x)
-        monkeypatch.setattr(basic, "MANY_PIXELS", 10**12)
+        model.many_pixels = 10**12
         expected = model(x)
     assert torch.equal(laid_out, again)
     torch.testing.assert_close(laid_out, expected, rtol=2e-6, atol=2e-6)

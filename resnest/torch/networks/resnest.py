@@ -22,6 +22,7 @@ from resnest.torch.layers.basic import (
     init_conv2d,
     laid_out,
     lying_like,
+    many_pixels,
     max_pool2d,
     norm_after,
     norm_numbers,
@@ -113,6 +114,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         self.spec = spec
         self.feature_channels = list(spec.feature_channels)
         self.feature_strides = list(spec.feature_strides)
+        self.many_pixels = many_pixels(spec)
         drops = DropBlockRecipe(dropblock_prob, dropblock_place, dropblock_mask)
         norm_layer = norm_of(spec, norm_layer)
         self.conv1 = stem(spec, norm_layer)
@@ -154,7 +156,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The feature maps `[stem, stage 1, .. stage 4]`, each (N, C, H / stride, W / stride)."""
-        stem = self.forward_stem(laid_out(x))
+        stem = self.forward_stem(laid_out(x, self.many_pixels))
         stage1 = self.layer1(stem)
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
@@ -163,7 +165,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature map, (N, C, H / stride, W / stride)."""
         # Unlike in forward_stages, a feature map goes when the next stage has read it.
-        stage2 = self.layer2(self.layer1(self.forward_stem(laid_out(x))))
+        stage2 = self.layer2(self.layer1(self.forward_stem(laid_out(x, self.many_pixels))))
         return lying_like(self.layer4(self.layer3(stage2)), x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -172,7 +174,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         return x if pre_logits else self.fc(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(laid_out(x)))
+        return self.forward_head(self.forward_features(laid_out(x, self.many_pixels)))
 
     def forward_intermediates(
         self,
@@ -191,7 +193,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         """
         wanted = take_indices(indices, self.last_stage)
         check_format(output_fmt)
-        images, x = x, self.relu(self.bn1(self.conv1(laid_out(x))))
+        images, x = x, self.relu(self.bn1(self.conv1(laid_out(x, self.many_pixels))))
         maps = {0: x}
         if not stop_early or max(wanted) > 0:
             x = self.maxpool(x)
@@ -268,7 +270,9 @@ class ResNeStFeatures(ResNeSt):
             setattr(self, f"layer{stage}", nn.Identity())
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        stages = self.forward_stages(laid_out(x))  # lying like that, none but those asked for is copied
+        stages = self.forward_stages(
+            laid_out(x, self.many_pixels)
+        )  # lying like that, none but those asked for is copied
         return [lying_like(stages[i], x) for i in self.out_indices]
 
     @property

@@ -148,7 +148,7 @@ class Detector(nn.Module, SavedModel):
 
     def forward_pyramid(self, x: Tensor) -> list[Tensor]:
         """The pyramid's maps, at strides 4, 8, 16, 32 and 64."""
-        return [lying_like(level, x) for level in self.neck(self.backbone(laid_out(x)))]
+        return [lying_like(level, x) for level in self.neck(self.backbone(laid_out(x, self.backbone.many_pixels)))]
 
     def forward(
         self, x: Tensor, sizes: Sequence[Sequence[int]] | None = None, truths: Sequence[Truth] | None = None
