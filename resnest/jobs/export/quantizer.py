@@ -9,7 +9,7 @@ stays in float32, which is faster for three channels and loses no grey level.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,15 @@ from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 
 KINDS = ("Conv", "Gemm", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool")
 """What onnxruntime has kernels of integers for."""
+
+HALVING = {
+    "kernel_shape": [2, 2],
+    "strides": [2, 2],
+    "pads": [0, 0, 0, 0],
+    "ceil_mode": 1,
+    "count_include_pad": 0,
+}
+"""The pooling of a shortcut: where a side is odd, its last windows average what exists."""
 
 METHOD = "per channel int8 weights, uint8 activations between their extremes, biases corrected for rounded weights"
 
@@ -57,20 +66,37 @@ def quantized(model: Any, images: Iterable[np.ndarray]) -> Any:
 
 
 def _pool_by_convolution(onnx: Any, graph: Any) -> None:
-    """Average poolings that count their padding as convolutions, which do the same five times as fast in INT8."""
+    """Average poolings as convolutions, which do the same five times as fast in INT8.
+
+    Those that count their padding are one as they are. One of 2 x 2 pixels that averages what exists at the border
+    is one of the map with its last row and column repeated: where a side is even, no window reaches the repeated ones.
+    """
     rows = {tensor.name: tensor.dims for tensor in graph.initializer}
     read_by = {node.input[0]: node for node in graph.node if node.op_type == "Conv"}
+    constant, node_of = onnx.numpy_helper.from_array, onnx.helper.make_node
+    nodes = []
     for node in graph.node:
         window = {word.name: onnx.helper.get_attribute_value(word) for word in node.attribute}
-        if node.op_type != "AveragePool" or window.pop("ceil_mode") or not window.pop("count_include_pad"):
-            continue
-        after, kernel = read_by[node.output[0]], window["kernel_shape"]
-        groups = next(word.i for word in after.attribute if word.name == "group")
-        count = rows[after.input[1]][1] * groups
-        weight = np.full((count, 1, *kernel), 1 / np.prod(kernel), np.float32)
-        graph.initializer.append(onnx.numpy_helper.from_array(weight, f"{node.name}.weight"))
-        inputs = [node.input[0], f"{node.name}.weight"]
-        node.CopyFrom(onnx.helper.make_node("Conv", inputs, [*node.output], name=node.name, group=count, **window))
+        if node.op_type == "AveragePool" and (window == HALVING or _counts_padding(window)):
+            name, read, after, kernel = node.name, node.input[0], read_by[node.output[0]], window["kernel_shape"]
+            groups = next(word.i for word in after.attribute if word.name == "group")
+            count = rows[after.input[1]][1] * groups
+            graph.initializer.append(
+                constant(np.full((count, 1, *kernel), 1 / np.prod(kernel), np.float32), f"{name}.weight")
+            )
+            if window == HALVING:
+                graph.initializer.append(constant(np.array([0, 0, 0, 0, 0, 0, 1, 1]), f"{name}.pads"))
+                nodes.append(node_of("Pad", [read, f"{name}.pads"], [f"{name}.padded"], mode="edge"))
+                read = f"{name}.padded"
+            window = {word: window[word] for word in ("kernel_shape", "strides", "pads")}
+            node = node_of("Conv", [read, f"{name}.weight"], [*node.output], name=name, group=count, **window)
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _counts_padding(window: Mapping[str, Any]) -> bool:
+    return bool(window["count_include_pad"]) and not window["ceil_mode"]
 
 
 def _calibrated(onnx: Any, model: Any, images: Iterable[np.ndarray]) -> dict[str, Seen]:
@@ -125,6 +151,9 @@ class _Rounding:
     def run(self) -> Any:
         constants = {*self.floats}
         for node in [*self.model.graph.node]:
+            if node.op_type == "Pad":
+                self.pad(node)
+                continue
             if _in_integers(node, constants) and node.op_type in ("Conv", "Gemm"):
                 self.round_weights(node)
             for number, name in enumerate(node.input):
@@ -140,6 +169,13 @@ class _Rounding:
         scale = [self.tensor(f"{name}.scale", self.seen[name].scale), self.tensor(f"{name}.zero", self.seen[name].zero)]
         self.node("QuantizeLinear", [name, *scale], f"{name}.quantized")
         self.node("DequantizeLinear", [f"{name}.quantized", *scale], f"{name}.rounded")
+
+    def pad(self, node: Any) -> None:
+        """Of integers, which are copied: what is rounded already is rounded no second time."""
+        read, padded = node.input[0], node.output[0]
+        self.node("Pad", [f"{read}.quantized", node.input[1]], f"{padded}.quantized", mode="edge")
+        scale = [f"{read}.scale", f"{read}.zero"]
+        self.node("DequantizeLinear", [f"{padded}.quantized", *scale], f"{padded}.rounded")
 
     def round_weights(self, node: Any) -> None:
         """Weights in int8, a scale for each output channel, and the bias in int32 with what their rounding shifts."""

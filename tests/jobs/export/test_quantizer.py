@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from resnest.jobs.export.onnx_graph import build
-from resnest.jobs.export.quantizer import quantized
+from resnest.jobs.export.quantizer import _pool_by_convolution, quantized
 from resnest.weights.fold import in_form_of
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import relative
@@ -47,6 +47,17 @@ def test_onnxruntime_fuses_all_but_the_first_convolution(tmp_path):
     # The image's side of the first convolution, and around each softmax: in, and out to each of two splits.
     assert kinds["DequantizeLinear"] <= blocks
     assert kinds["QuantizeLinear"] <= 2 * blocks + 1
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (65, 96), (96, 65), (35, 67)], ids=str)
+def test_poolings_are_the_same_as_convolutions_where_a_side_is_odd_too(sides):
+    exact = graph()
+    poolings = [node for node in exact.graph.node if node.op_type == "AveragePool"]
+    pooled, x = predict(exact, images(2, 3, *sides)), images(2, 3, *sides)
+    _pool_by_convolution(onnx, exact.graph)
+    assert poolings
+    assert "AveragePool" not in {node.op_type for node in exact.graph.node}
+    assert relative(predict(exact, x), pooled) < 1e-6
 
 
 CHANGES = [
