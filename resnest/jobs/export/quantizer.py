@@ -3,7 +3,8 @@
 Every tensor between two of the `KINDS` is rounded once, by a pair of QuantizeLinear and DequantizeLinear, so that
 onnxruntime finds a whole kernel of integers in each place; its own quantizer leaves the sums of the split attention
 in float32, and its poolings are slow. The convolution that reads the image
-stays in float32, which is faster for three channels and loses no grey level.
+stays in float32, which is faster for three channels and loses no grey level. So does all behind the last feature map:
+means of many pixels need more digits than a pixel has, and rounding them is half of all the error.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import numpy as np
 
 from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 
-KINDS = ("Conv", "Gemm", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool")
+KINDS = ("Conv", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool")
 """What onnxruntime has kernels of integers for."""
+
+CLASSIFIER = "avgpool"
+"""The node that the classifier begins with."""
 
 HALVING = {
     "kernel_shape": [2, 2],
@@ -29,7 +33,10 @@ HALVING = {
 }
 """The pooling of a shortcut: where a side is odd, its last windows average what exists."""
 
-METHOD = "per channel int8 weights, uint8 activations between their extremes, biases corrected for rounded weights"
+METHOD = (
+    "per channel int8 weights, uint8 activations between their extremes, biases corrected for rounded weights;"
+    " first convolution and classifier in float32"
+)
 
 
 @dataclass
@@ -123,18 +130,20 @@ def _to_round(graph: Any) -> list[str]:
             users[name].append(node.op_type)
     names: dict[str, None] = {}
     for node in filter(lambda node: _in_integers(node, constants), graph.node):
-        outputs = [] if node.op_type == "Gemm" else [name for name in node.output if users[name] != ["Relu"]]
+        outputs = [name for name in node.output if users[name] != ["Relu"]]
         names |= dict.fromkeys(name for name in [*node.input, *outputs] if name not in constants)
-    for node in graph.node:  # what reads the image stays in float32, and its result is rounded
+    for node in graph.node:  # what lies between floats and integers is rounded
         if "image" in node.input:
             names |= dict.fromkeys(name for name in node.output if users[name] != ["Relu"])
+        if node.name == CLASSIFIER:
+            names |= dict.fromkeys(node.input)
     return [*names]
 
 
 def _in_integers(node: Any, constants: set[str]) -> bool:
-    if "image" in node.input or node.op_type not in KINDS:
+    if "image" in node.input or node.name == CLASSIFIER or node.op_type not in KINDS:
         return False
-    return node.op_type in ("Conv", "Gemm") or not constants & {*node.input}
+    return node.op_type == "Conv" or not constants & {*node.input}
 
 
 class _Rounding:
@@ -154,7 +163,7 @@ class _Rounding:
             if node.op_type == "Pad":
                 self.pad(node)
                 continue
-            if _in_integers(node, constants) and node.op_type in ("Conv", "Gemm"):
+            if _in_integers(node, constants) and node.op_type == "Conv":
                 self.round_weights(node)
             for number, name in enumerate(node.input):
                 if name in self.seen:
