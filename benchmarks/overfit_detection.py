@@ -13,8 +13,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from resnest import DetectionSpec, get_spec
+from resnest.data.annotations import Annotations
 from resnest.data.boxes import with_sides
-from resnest.data.coco import Annotations, result_rows
+from resnest.data.coco import result_rows
 from resnest.jobs.verify.average_precision import average_precision
 from resnest.specs.resnest import MEAN, STD
 from resnest.torch import Detector

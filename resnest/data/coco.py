@@ -1,20 +1,14 @@
-"""COCO's files: which number each class has there, annotations, and rows of results."""
+"""COCO's forms: which number each class has there, masks, and rows of results."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from resnest.data.boxes import with_sides
-
-logger = logging.getLogger(__name__)
 
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 
@@ -55,6 +49,27 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
 
 
+def decompressed(text: str) -> list[int]:
+    """The run lengths in COCO's compressed `text`, or none where it is broken, with which pycocotools crashes.
+
+    A number is its lowest five bits first, in characters from "0" on; 32 says that there is more of it and the 16 of
+    its last five bits that it is negative. From the fourth on they are differences to the last but one.
+    """
+    codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return []
+    lasts = np.flatnonzero(~codes & 32)
+    firsts = np.concatenate([[0], lasts[:-1] + 1])
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(firsts, lasts - firsts + 1))
+    if shifts.max() > 30:
+        return []
+    numbers = np.add.reduceat((codes & 31) << shifts, firsts)
+    numbers -= np.where(codes[lasts] & 16, 32 << shifts[lasts], 0)
+    for start in (1, 2):
+        numbers[start::2] = numbers[start::2].cumsum()
+    return numbers.tolist()
+
+
 def crop_polygons(polygons: Sequence[Sequence[float]], box: Sequence[float], size: int) -> np.ndarray:
     """An object's polygons (x y x y ...), cut out by a box and stretched: (size, size), true in one of them.
 
@@ -77,174 +92,3 @@ def import_pycocotools() -> Any:
             f"COCO's masks and scores need pycocotools ({error}): pip install 'resnest[detection]'"
         ) from None
     return mask
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, (int, str))
-
-
-def _is_side(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and {*map(type, value)} <= {int, float} and bool(np.isfinite(value).all())
-
-
-def _is_mask(value: Any) -> bool:
-    """Polygons, run lengths, or nothing."""
-    if isinstance(value, dict):
-        sides, counts = value.get("size"), value.get("counts")
-        if not isinstance(sides, list) or len(sides) != 2 or not all(map(_is_side, sides)):
-            return False
-        whole = isinstance(counts, list) and _are_numbers(counts) and sum(counts) == sides[0] * sides[1]
-        return whole or isinstance(counts, str)
-    return not value or (isinstance(value, list) and all(_are_numbers(polygon) or polygon == [] for polygon in value))
-
-
-def _is_outline(polygon: Sequence[float]) -> bool:
-    """Whether a polygon (x y x y ...) has three points, and no half one."""
-    return len(polygon) >= 6 and len(polygon) % 2 == 0
-
-
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "id": _is_name,
-    "categories.id": lambda value: isinstance(value, int),
-    "image_id": _is_name,
-    "category_id": _is_name,
-    "file_name": lambda value: isinstance(value, str),
-    "height": _is_side,
-    "width": _is_side,
-    "bbox": lambda value: _are_numbers(value) and len(value) == 4,
-    "segmentation": _is_mask,
-    "area": lambda value: _are_numbers([value]),
-    "iscrowd": lambda value: value in (0, 1),
-}
-"""What of the values of a field, everywhere or of one part, can be worked with."""
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """The content of an annotation file: `content` is as it is there, `path` says where."""
-
-    path: Path
-    content: dict[str, Any]
-
-    @property
-    def category_ids(self) -> tuple[int, ...]:
-        """The numbers of the classes, ascending: the order in which networks count them."""
-        return tuple(sorted(category["id"] for category in self.content["categories"]))
-
-    @property
-    def class_names(self) -> list[str]:
-        """What the classes are called, in that order."""
-        names = {category["id"]: category["name"] for category in self.content["categories"]}
-        return [str(names[number]) for number in self.category_ids]
-
-    def check_masks(self) -> None:
-        """Raise ValueError, naming it, for an object without a mask, and for a photo without a size to draw it in.
-
-        As mmdetection does it, polygons of fewer than three points are dropped, and an object that none is left of
-        is ignored. A warning counts both.
-        """
-        for image in self.content["images"]:
-            if not {"height", "width"} <= image.keys():
-                raise ValueError(f"{self.path}: photo {image['id']} has no height and width, which masks are drawn in")
-        dropped = ignored = 0
-        for row in self.content["annotations"]:
-            mask = row.get("segmentation")
-            if not mask and not row.get("ignore"):
-                raise ValueError(
-                    f"{self.path}: object {row['id']} has no segmentation, and the network's masks are to be judged"
-                    " by it"
-                )
-            if not isinstance(mask, list) or all(map(_is_outline, mask)):
-                continue
-            row["segmentation"] = [polygon for polygon in mask if _is_outline(polygon)]
-            dropped += len(mask) - len(row["segmentation"])
-            if not row["segmentation"]:
-                row["ignore"] = 1
-                ignored += 1
-        if dropped:
-            logger.warning(
-                "%s: %d polygons are left out, which have fewer than three points or half a one, and the masks of %d"
-                " objects with them",
-                *(self.path, dropped, ignored),
-            )
-
-    def photos(self, folder: Path) -> list[tuple[int, Path]]:
-        """Number and path of every image; FileNotFoundError, naming it, for one that is not in the `folder`."""
-        if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder} with photos")
-        photos = [(image["id"], folder / image["file_name"]) for image in self.content["images"]]
-        missing = [path for _, path in photos if not path.is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{self.path} names {len(missing)} photos that do not exist, the first {missing[0]}"
-            )
-        return photos
-
-
-FOLDERS = ("{split}", "{split}2017")
-FILES = ("annotations/instances_{folder}.json", "annotations/{folder}.json", "{folder}/_annotations.coco.json")
-"""Where photos and their annotation file are looked for within a folder: COCO's own places, and what tools write."""
-
-
-def find_split(root: Path, split: str) -> tuple[Path, Path]:
-    """The folder of photos and the annotation file of the part called `split` ("train", "val") of the data in `root`.
-
-    Raises FileNotFoundError, saying where it looked, for what is not there.
-    """
-    folders = [name.format(split=split) for name in FOLDERS]
-    folder = next((name for name in folders if (root / name).is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(f"{root} holds no folder {' or '.join(folders)} with photos")
-    files = [root / name.format(folder=folder) for name in FILES]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        looked = ", ".join(str(file.relative_to(root)) for file in files)
-        raise FileNotFoundError(f"{root} holds no annotations of the photos in {folder}: looked for {looked}")
-    return root / folder, found
-
-
-def read_annotations(path: Path, num_classes: int | None = None) -> Annotations:
-    """The annotation file at `path`, for a network that tells `num_classes` apart, or for a network to come.
-
-    Raises FileNotFoundError, and ValueError for a file that is no such, for one without photos, or of
-    another number of classes.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no annotation file {path}") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no annotation file: {error}") from None
-    parts = ("images", "annotations", "categories")
-    lacking = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), list)]
-    if lacking:
-        raise ValueError(f"{path} is no annotation file of COCO's form: it has no list of {' and '.join(lacking)}")
-    for part, fields in zip(parts, (("id", "file_name"), ("id", "image_id", "category_id", "bbox"), ("id", "name"))):
-        for number, row in enumerate(content[part]):
-            if not isinstance(row, dict) or not all(field in row for field in fields):
-                raise ValueError(f"{path}: number {number} of its {part} has not all of {', '.join(fields)}")
-            for field, value in row.items():
-                known = _FIELDS.get(f"{part}.{field}", _FIELDS.get(field))
-                if known is not None and not known(value):
-                    raise ValueError(f"{path}: {field} of number {number} of its {part} is {str(value)[:40]!r}")
-    if not content["images"]:
-        raise ValueError(f"{path} names no photo")
-    if not content["categories"]:
-        raise ValueError(f"{path} names no class")
-    counted = Counter(image["id"] for image in content["images"])
-    twice = next((number for number in counted if counted[number] > 1), None)
-    if twice is not None:
-        raise ValueError(f"{path}: two of its photos have the id {twice}")
-    if num_classes is not None and len(content["categories"]) != num_classes:
-        raise ValueError(
-            f"{path} has {len(content['categories'])} classes, and the network tells {num_classes} apart: the two must"
-            " be of one data set"
-        )
-    for row in content["annotations"]:  # what hand-made files leave out and the scores are computed with
-        row.setdefault("iscrowd", 0)
-        row.setdefault("area", row["bbox"][2] * row["bbox"][3])
-    return Annotations(path, content)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from resnest.data.opencv import resize_bilinear
+from resnest.data.photos import rgb
 from resnest.specs.detection.network import MEAN, PAD, STD, DetectionSpec
 
 
@@ -31,6 +32,8 @@ def prepare(photos: Sequence[Any], spec: DetectionSpec) -> Batch:
 
     Each is resized to fit the spec's `scale`, normalised, then padded.
     """
+    if isinstance(photos, (str, Image.Image)) or getattr(photos, "ndim", 4) == 3:
+        raise ValueError("photos come as a list: give [photo] for one")
     if not len(photos):
         raise ValueError("there is no photo to look at: give one or more")
     if spec.in_channels != 3:
@@ -62,13 +65,16 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 def as_pixels(photo: Any) -> np.ndarray:
     """A photo as uint8 (H, W, 3); ValueError for what is none."""
     if isinstance(photo, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
+        return np.asarray(rgb(ImageOps.exif_transpose(photo)))
     array = np.asarray(photo)
-    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise ValueError(f"a photo is a PIL image or an array (H, W, 3), and this is an array {array.shape}")
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size or array.dtype.kind not in "uif":
+        given = f"an array {array.shape} of {array.dtype}" if isinstance(photo, np.ndarray) else f"{photo!r:.60}"
+        raise ValueError(f"a photo is a PIL image or an array (H, W, 3) of numbers, and this is {given}")
     if array.dtype != np.uint8:
         if not np.isfinite(array).all():
             raise ValueError("this photo has pixels that are not finite: NaN or infinite")
         if array.min() < 0 or array.max() > 255:
             raise ValueError(f"a photo's pixels are 0 to 255, and these are {array.min():g} to {array.max():g}")
+        if array.dtype.kind == "f" and array.min() < array.max() <= 1:
+            raise ValueError("a photo's pixels are 0 to 255, and these are 0 to 1: give 255 times as much")
     return array.astype(np.uint8)

@@ -46,13 +46,33 @@ def test_scales_are_those_of_the_whole_pixels_that_a_photo_became():
     assert batch.scales.tolist() == [[85 / 40, 64 / 30]]
 
 
+def test_every_kind_of_picture_is_seen_in_eight_bits_of_red_green_and_blue():
+    deep = np.linspace(0, 65535, 24 * 48).reshape(24, 48).astype(np.uint16)
+    shown = np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    seen = prepare([Image.fromarray(deep), shown, shown.astype(float)], tiny_detector()).images
+    assert np.array_equal(seen[0], seen[1])
+    assert np.array_equal(seen[1], seen[2])
+    turned = Image.fromarray(shown)
+    turned.getexif()[0x0112] = 6
+    assert prepare([turned], tiny_detector()).frames == [(48, 24)]
+    for mode in ("RGBA", "LA", "P", "CMYK"):
+        assert prepare([Image.fromarray(shown).convert(mode)], tiny_detector()).frames == [(24, 48)]
+
+
 @pytest.mark.parametrize(
     ("photos", "message"),
     [
         ([], "there is no photo to look at"),
-        ([np.zeros((4, 4))], r"an array \(H, W, 3\), and this is an array \(4, 4\)"),
+        ([np.zeros((4, 4))], r"an array \(H, W, 3\) of numbers, and this is an array \(4, 4\) of float64"),
         ([np.zeros((0, 4, 3))], r"and this is an array \(0, 4, 3\)"),
         ([np.full((4, 4, 3), np.nan)], "pixels that are not finite"),
+        ([np.zeros((4, 4, 3), bool)], "of numbers, and this is an array .* of bool"),
+        (["street.jpg"], "and this is 'street.jpg'"),
+        ([None], "and this is None"),
+        ("street.jpg", r"photos come as a list: give \[photo\] for one"),
+        (Image.new("RGB", (4, 4)), "photos come as a list"),
+        (np.zeros((4, 4, 3), np.uint8), "photos come as a list"),
+        ([np.linspace(0, 1, 48).reshape(4, 4, 3)], "these are 0 to 1: give 255 times as much"),
         ([np.full((4, 4, 3), 300.0)], "a photo's pixels are 0 to 255, and these are 300 to 300"),
     ],
 )

@@ -26,7 +26,7 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
 
     Example: resnest verify-detection val2017/ instances_val2017.json --weights mask_rcnn.pth
     """
-    from resnest.data.coco import read_annotations
+    from resnest.data.annotations import read_annotations
     from resnest.jobs.predict.detection import open_finder
     from resnest.jobs.processes import own_device, process
     from resnest.jobs.verify.detection import verify

@@ -12,7 +12,8 @@ import numpy as np
 
 from resnest.backends import training
 from resnest.backends.training import Trainer
-from resnest.data.coco import find_split, import_pycocotools, read_annotations, result_rows
+from resnest.data.annotations import find_split, read_annotations
+from resnest.data.coco import import_pycocotools, result_rows
 from resnest.jobs.processes import gathered, process, processes
 from resnest.jobs.train.config import Config
 from resnest.jobs.train.scenes import Data, Scenes, Split
@@ -31,7 +32,7 @@ JUDGED = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 
 
 def open_data(data: Path) -> Data:
-    """What there is to train on and to evaluate on, in the places of `resnest.data.coco.find_split`."""
+    """What there is to train on and to evaluate on, in the places of `resnest.data.annotations.find_split`."""
     import_pycocotools()
     learned = _open(data, "train")
     try:
@@ -67,6 +68,8 @@ def open_source(config: Config, data: Data, backend: str) -> Scenes:
     if spec.has_masks:
         for split in filter(None, data):
             split.annotations.check_masks()
+        if data.held_out is not None:
+            data.held_out.annotations.check_frames(data.held_out.folder)
     load = partial(training.loading(backend).load, workers=run.workers, device=run.device)
     return Scenes(data, spec, config.recipe, run.seed, load)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from resnest.backends.training import Batch
 from resnest.data import detection as photos
+from resnest.data.annotations import Annotations
 from resnest.data.batches import Batches, Grouping, Key
-from resnest.data.coco import Annotations
 from resnest.data.draws import generator
 from resnest.data.opencv import resize_bilinear
 from resnest.data.photos import open_photo, upright_size

@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from resnest.data.coco import Annotations, import_pycocotools
+from resnest.data.annotations import Annotations
+from resnest.data.coco import import_pycocotools
 
 
 class Precision(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from resnest.data.coco import Annotations, import_pycocotools, result_rows
+from resnest.data.annotations import Annotations
+from resnest.data.coco import import_pycocotools, result_rows
 from resnest.data.photos import open_photo
 from resnest.jobs.predict.detection import Finder
 from resnest.jobs.processes import gathered, joined, process, processes
@@ -27,11 +28,13 @@ def verify(
     """The precision of boxes, and of masks where the network has them, and the rows it was computed from.
 
     Under torchrun the photos are dealt out to its processes. Raises FileNotFoundError for a photo that is not in the
-    folder `images`, and ValueError for what is no photo.
+    folder `images`, and ValueError for what is no photo or, where there are masks, for one of another size than it is
+    said to have.
     """
     import_pycocotools()  # before hours of work
     if finder.spec.has_masks:
         annotations.check_masks()
+        annotations.check_frames(images)
     photos = annotations.photos(images)
     rows = []
     with joined():

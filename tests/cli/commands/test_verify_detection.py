@@ -64,3 +64,13 @@ def test_annotations_of_other_classes_are_named(photos, tmp_path):
     found = run("verify-detection", photos / "photos", tmp_path / "a.json", "--weights", photos / "tiny.npz")
     assert found.exit_code == 2
     assert "has 2 classes, and the network tells 5 apart" in " ".join(found.output.split())
+
+
+def test_masks_are_not_judged_in_photos_of_another_size_than_is_said(photos, tmp_path):
+    content = json.loads((photos / "annotations.json").read_text())
+    content["annotations"] = [row | {"segmentation": [[0, 0, 9, 0, 9, 9]]} for row in content["annotations"]]
+    content["images"][1]["height"] = 100
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = run("verify-detection", photos / "photos", tmp_path / "a.json", "--weights", photos / "tiny.npz")
+    assert found.exit_code == 2
+    assert "photo 2 is said to be 280 wide and 100 high" in " ".join(found.output.split())

@@ -9,7 +9,7 @@ import pytest
 
 import resnest.weights
 from resnest import get_spec
-from resnest.data.coco import read_annotations
+from resnest.data.annotations import read_annotations
 from resnest.jobs.predict.detection import open_finder
 from resnest.jobs.train.detection import JUDGED
 from resnest.jobs.train.log import read_log

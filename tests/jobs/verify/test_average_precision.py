@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnest.data.coco import Annotations, run_lengths
+from resnest.data.annotations import Annotations
+from resnest.data.coco import run_lengths
 from resnest.jobs.verify.average_precision import average_precision
 
 
