@@ -32,7 +32,7 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     own on the way, or without `copy` that of the arrays where their dtype is the model's. Weights
     for a model in deploy form are folded where they are not yet. A model in shards (FSDP2) takes what the first
     process has, and all processes have to load together. Raises ValueError, listing them,
-    for tensors that are unknown, missing or misshaped.
+    for tensors that are unknown, missing or misshaped, and where two that are tied differ.
     """
     model = unwrapped(model)
     attributes = _attributes(model)
@@ -40,6 +40,11 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     targets = {name: state[attribute] for name, attribute in attributes.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
     arrays = fit(in_form_of(model.spec, weights), model.spec, shapes)
+    owners: dict[int, str] = {}
+    for name, target in targets.items():
+        owner = owners.setdefault(id(target), name)
+        if owner != name and not np.array_equal(arrays[owner], arrays[name]):
+            raise ValueError(f"{owner} and {name} are one tensor in this network, and two in these weights")
     for name, target in targets.items():
         source = torch.from_numpy(np.require(arrays[name], requirements=("C", "W")))
         if target.is_meta:
@@ -67,8 +72,10 @@ def get_weights(model: Any) -> dict[str, np.ndarray]:
 def unwrapped(model: Any) -> Any:
     """The network inside of what `torch.compile`, DataParallel, DDP or an average of weights put around it."""
     for inner in ("_orig_mod", "module"):
-        if inner in model._modules:
+        if inner in getattr(model, "_modules", ()):
             return unwrapped(model._modules[inner])
+    if not hasattr(model, "spec"):
+        raise TypeError(f"{type(model).__name__} is no network of this package, nor is there one in it")
     return model
 
 
@@ -88,6 +95,8 @@ def live_spec(model: Any) -> ResNeStSpec:
 
     Raises ValueError, naming it, for a module that was changed so that no spec says it.
     """
+    if any(tensor.is_meta for tensor in model.parameters()):
+        raise ValueError(NO_WEIGHTS)
     shapes = _shapes(model)
     spec = model.spec.resized(shapes)
     with torch.device("meta"):
@@ -180,6 +189,8 @@ class SavedModel(HubMixin):
         return model.eval()
 
 
+NO_WEIGHTS = "this network is on the meta device and has no weights yet: load_weights gives it some"
+
 COMPUTED = ("_orig", "_mask", ".weight_g", ".weight_v")
 """Of what pruning, `weight_norm` and `spectral_norm` compute a weight."""
 
@@ -191,8 +202,13 @@ def canonical_names(model: Any) -> dict[str, str]:
 
 def _attributes(model: Any) -> dict[str, str]:
     """Canonical name -> name in the model's state dict, in checkpoint order."""
-    names = [name for name in model.state_dict() if not name.endswith(NOT_WEIGHTS)]
+    state = model.state_dict()
+    names = [name for name in state if not name.endswith(NOT_WEIGHTS)]
     for name in names:
+        if not isinstance(state[name], torch.Tensor) or state[name].is_quantized:
+            raise ValueError(
+                f"this network is quantized ({name}), and only real numbers are read: quantize a copy of it"
+            )
         if ".parametrizations." in name or name.endswith(COMPUTED):
             raise ValueError(
                 f"the weights of this network are computed of others, such as {name}: keep what they are now, with"
@@ -210,6 +226,8 @@ def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
 def _array(tensor: torch.Tensor) -> np.ndarray:
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
+    if tensor.is_meta:
+        raise ValueError(NO_WEIGHTS)
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.cpu().numpy().copy()

@@ -111,6 +111,9 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Ne
             for name, shape in source.shapes.items()
             if name in canonical
         }
+        for name in canonical:
+            if source.headers[name].dtype.kind not in "biuf":
+                raise ValueError(f"{name} in it has dtype {source.headers[name].dtype}, and weights are real numbers")
         spec = task.recognise(shapes, dialect)
         check(shapes, spec.tensors(), spec.name)
     except ValueError as error:

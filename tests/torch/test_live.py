@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,3 +132,26 @@ def test_weights_that_are_computed_of_others_are_refused_until_they_are_kept(mod
     else:
         prune.remove(model.fc, "weight")
     assert model.deploy().spec.deploy
+
+
+def test_what_has_no_weights_to_read_says_so(model, tmp_path):
+    with pytest.raises(TypeError, match="RecursiveScriptModule is no network of this package"):
+        resnest.torch.get_weights(torch.jit.script(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own about what follows it
+        quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    for network, sentence in ((quantized, r"quantized \(fc\.\S+\)"), (model.to("meta"), "on the meta device")):
+        for act in (network.deploy, partial(network.save_pretrained, tmp_path / "new")):
+            with pytest.raises(ValueError, match=sentence):
+                act()
+    assert not (tmp_path / "new").exists()
+
+
+def test_tied_weights_are_not_loaded_one_over_the_other(model):
+    model.layer1[0].bn3.weight = model.layer1[0].downsample[-1].weight
+    before = resnest.torch.get_weights(model)
+    assert (before["layer1.0.bn3.weight"] == before["layer1.0.downsample.2.weight"]).all()
+    with pytest.raises(ValueError, match=r"layer1\.0\.bn3\.weight and layer1\.0\.downsample\.2\.weight are one tensor"):
+        resnest.torch.load_weights(model, WEIGHTS)
+    assert all((before[name] == array).all() for name, array in resnest.torch.get_weights(model).items())
+    resnest.torch.load_weights(model, {name: array * 2 for name, array in before.items()})

@@ -147,7 +147,8 @@ def _read_shards(path: Path) -> Iterator[Tensors]:
         shards: dict[str, Tensors] = {}
         for shard in dict.fromkeys(places.values()):
             # A stranger's index is not to open what lies elsewhere.
-            if Path(shard).name != shard or "\\" in shard or Path(shard).suffix not in (".safetensors", ".bin"):
+            beside = Path(shard).name == shard and "\\" not in shard and shard.isprintable()
+            if not beside or Path(shard).suffix not in (".safetensors", ".bin"):
                 raise ValueError(f"its shard {shard!r} is no .safetensors or .bin file beside it")
             shards[shard] = stack.enter_context(open_file(path.with_name(shard)))
         missing = [name for name, shard in places.items() if name not in shards[shard]]

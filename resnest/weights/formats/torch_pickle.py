@@ -219,20 +219,22 @@ def _reader(file: Any, size: int) -> Reader:
 
 def _check_state(state: Any) -> None:
     """Raise ValueError for what is no dict of dense tensors by name."""
-    kind = "dict" if isinstance(state, Mapping) else state.name if isinstance(state, Inert) else type(state).__name__
+    kind = _kind_of(state) if state or not isinstance(state, Mapping) else "dict without anything in it"
     if isinstance(state, Mapping):
         odd = next((name for name, value in state.items() if not isinstance(value, StoredTensor)), None)
         if state and odd is None:
             return
         if odd is not None:
             kind += f" whose {listed([odd])} is a {_kind_of(state[odd])},"
-        inner = [name for name, value in state.items() if trainers.is_state(value)]
+        inner = [name for name, value in state.items() if trainers.holds_tensors(value)]
         if inner:
             kind += f' with dicts in it (which="{listed(inner[:1])}" takes one; there are {listed(inner)}),'
-    raise ValueError(f"it holds a {printable(kind)} that is no state dict (a dict of dense tensors by name)")
+    raise ValueError(f"it holds a {kind} that is no state dict (a dict of dense tensors by name)")
 
 
 def _kind_of(value: Any) -> str:
+    if isinstance(value, (StoredTensor, Mapping)):
+        return "tensor" if isinstance(value, StoredTensor) else "dict"
     return printable(value.name) if isinstance(value, Inert) else type(value).__name__
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from resnest.weights.formats.pickles import Inert
-from resnest.weights.formats.tensors import listed
+from resnest.weights.formats.tensors import listed, printable
 from resnest.weights.formats.torch_tensors import StoredTensor
 
 EMA, MODEL = "ema", "model"
@@ -23,6 +23,12 @@ PREFIXES = {
     MODEL: ("model", "module", "net"),
 }
 """What stands before the names where both are in one state dict."""
+
+IN_CALLBACKS = ("average_model_state", *AVERAGED)
+"""Keys of the average in what a callback of Lightning keeps: StochasticWeightAveraging's, others'."""
+
+AROUND = ("module", "_orig_mod")
+"""What wrappers put before all names."""
 
 MOST_WRAPPERS = 4
 MOST_MODULES = 1 << 14
@@ -53,11 +59,18 @@ def choose(content: Any, which: str | None = None) -> Choice:
         content = state_of(content)
         if not isinstance(content, Mapping):
             break
-        keys += [key for key, value in content.items() if _holds_tensors(value)]
+        keys += [key for key, value in content.items() if holds_tensors(value)]
         if which is not None and which not in (EMA, MODEL) and is_state(content.get(which)):
             content, which = content[which], None
             continue
         averaged, trained = _places(content)
+        if averaged is None and which in (EMA, None) and (kept := _in_callbacks(content)):
+            owner, state = kept
+            if which == EMA:
+                content, which = state, None
+                break
+            # Before it begins to average it holds the weights as they were first.
+            note = f'took the weights themselves; the average that {printable(owner)} keeps is had by which="{EMA}"'
         key = trained if which == MODEL else averaged or trained
         if key is None:
             break
@@ -79,13 +92,21 @@ def select(names: Collection[str], which: str, keys: Collection[str] = ()) -> li
     """
     for prefix in PREFIXES.get(which, (which,)):
         found = [name for name in names if name.startswith(f"{prefix}.")]
+        found = found or [name for name in names if _within(name).startswith(f"{prefix}.")]
         if found:
             return found
     if which == MODEL:
         return list(names)
-    parts = dict.fromkeys(name.partition(".")[0] for name in names)
+    parts = dict.fromkeys(_within(name).partition(".")[0] for name in names)
     there = f"there are {listed(keys)}, and " if keys else ""
     raise ValueError(f"there is no {which!r} in it to choose: {there}its tensors are of {listed(parts)}")
+
+
+def _within(name: str) -> str:
+    """The name without the wrappers around the whole network."""
+    while name.startswith(tuple(f"{wrapper}." for wrapper in AROUND)):
+        name = name.partition(".")[2]
+    return name
 
 
 def is_state(value: Any) -> bool:
@@ -93,7 +114,7 @@ def is_state(value: Any) -> bool:
     return isinstance(state_of(value), Mapping)
 
 
-def _holds_tensors(value: Any) -> bool:
+def holds_tensors(value: Any) -> bool:
     """Whether this is a state dict, or has one where trainers put theirs; settings of an average may go by its name."""
     for _ in range(MOST_WRAPPERS):
         value = state_of(value)
@@ -131,7 +152,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _places(content: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The keys of the average and of the weights themselves, as far as there are such."""
     known = (*AVERAGED, *TRAINED, "current_model_state")
-    state = {key for key in known if _holds_tensors(content.get(key))}
+    state = {key for key in known if holds_tensors(content.get(key))}
     state = state or {key for key in known if is_state(content.get(key))}  # so that what is wrong with it can be said
     # Two trainers put the average where others have the weights themselves, for whoever takes that to predict with:
     # Lightning's callback WeightAveraging, and mmengine's EMAHook, which swaps the two before it saves
@@ -141,6 +162,15 @@ def _places(content: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if {"state_dict", "ema_state_dict"} <= state and _is_mmengines(content):
         return "state_dict", "ema_state_dict"
     return next((key for key in AVERAGED if key in state), None), next((key for key in TRAINED if key in state), None)
+
+
+def _in_callbacks(content: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The callback of Lightning that keeps an average of the weights, and that; None without one."""
+    for owner, kept in _mapping(content.get("callbacks")).items():
+        for key in IN_CALLBACKS:
+            if holds_tensors(_mapping(kept).get(key)):
+                return owner, kept[key]
+    return None
 
 
 def _is_mmengines(content: Mapping[str, Any]) -> bool:

@@ -106,7 +106,7 @@ class Dialect:
                 module = _shift_shortcut(rename(module.removeprefix(prefix), rows), bare, 1)
             else:
                 continue
-            translated[name] = f"{module}.{words.get(tensor, tensor)}"
+            translated[name] = f"{module}.{words.get(tensor, tensor)}".removeprefix(".")
         _check_unique(translated)
         return translated
 

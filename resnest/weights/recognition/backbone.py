@@ -70,6 +70,8 @@ def _derive(shapes: Shapes) -> ResNeStSpec:
     splits, per_group = shapes["layer1.0.conv2.conv.weight"][:2]
     radix = splits // group_width
     cardinality = group_width // (per_group * radix)
+    if 0 in depths:
+        raise KeyError(f"layer{depths.index(0) + 1}.0.conv1.weight")
     return ResNeStSpec(
         "resnest",
         (depths[0], depths[1], depths[2], depths[3]),

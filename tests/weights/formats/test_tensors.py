@@ -214,7 +214,8 @@ def test_an_index_that_is_broken_or_leads_elsewhere_is_refused(tmp_path):
     path = sharded(tmp_path, ".safetensors")
     places = json.loads(path.read_text())["weight_map"]
     first = next(iter(places))
-    for shard in ("../model.safetensors", "/etc/passwd", "a/b.bin", "..", "", "model.json", path.name, "a\\b.bin"):
+    elsewhere = ("../model.safetensors", "/etc/passwd", "a/b.bin", "..", "", "model.json", path.name, "a\\b.bin")
+    for shard in (*elsewhere, "\x1b[31m.bin", "a\0.bin"):  # and a terminal is told nothing
         write_index(tmp_path, {**places, first: shard})
         with pytest.raises(ValueError, match=r"its shard .* is no .safetensors or .bin file beside it"):
             weights.load(path)

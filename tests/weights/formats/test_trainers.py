@@ -232,6 +232,59 @@ def test_lightnings_checkpoint(trained, tmp_path, caplog, strangers):
         assert same(weights.load(path, which=which), expected)
 
 
+@pytest.mark.parametrize("key", ["average_model_state", "ema_state_dict"])
+def test_an_average_that_a_callback_of_lightning_keeps_is_had_when_it_is_asked_for(trained, tmp_path, caplog, key):
+    """By itself it is not taken: before it begins to average it holds the first weights."""
+    model, average, _ = trained
+    states = [
+        {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+        for network in (model, average.module)
+    ]
+    content = {"state_dict": states[0], "callbacks": {"Stop": {"wait": 3}, "Averaging": {key: states[1], "n": 2}}}
+    save(content, tmp_path / "a.ckpt")
+    assert same(weights.load(tmp_path / "a.ckpt"), model)
+    assert "took the weights themselves; the average that Averaging keeps is had by" in caplog.text
+    assert same(weights.load(tmp_path / "a.ckpt", which="ema"), average.module)
+    assert same(weights.load(tmp_path / "a.ckpt", which="model"), model)
+
+
+def test_what_is_chosen_may_be_behind_wrappers(trained, tmp_path):
+    """The names in the error are those to choose by."""
+    model, average, _ = trained
+    state = {f"module._orig_mod.query.{name}": tensor for name, tensor in model.state_dict().items()}
+    state |= {f"module._orig_mod.key.{name}": tensor for name, tensor in average.module.state_dict().items()}
+    save({"state_dict": state}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"behind the prefixes 'key\.' and 'query\.': say which of them"):
+        weights.load(tmp_path / "a.pth")
+    assert same(weights.load(tmp_path / "a.pth", which="query"), model)
+    assert same(weights.load(tmp_path / "a.pth", which="key"), average.module)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"state_dict": {}}, "a dict without anything in it that is no state dict"),
+        (torch.zeros(3), "a tensor that is no state dict"),
+        ({"optimizer": {"state": {}, "param_groups": []}}, "a dict whose optimizer is a dict, that is no state dict"),
+    ],
+    ids=["empty", "tensor", "no weights"],
+)
+def test_what_holds_no_weights_is_one_sentence(content, sentence, tmp_path):
+    save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=rf"a\.pth: it holds {sentence} \(a dict of dense tensors by name\)$"):
+        weights.load(tmp_path / "a.pth")
+
+
+def test_complex_numbers_and_missing_stages_are_named(trained, tmp_path):
+    state = trained[0].state_dict()
+    save(state | {"fc.bias": state["fc.bias"].to(torch.complex64)}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"fc\.bias in it has dtype complex64, and weights are real numbers"):
+        weights.load(tmp_path / "a.pth")
+    save({name: tensor for name, tensor in state.items() if not name.startswith("layer3.")}, tmp_path / "b.pth")
+    with pytest.raises(ValueError, match=r"no ResNeSt's: 'layer3\.0\.conv1\.weight' is not as in one"):
+        weights.load(tmp_path / "b.pth")
+
+
 def test_an_average_within_a_module_is_chosen_by_its_prefix(trained, tmp_path):
     model, average, _ = trained
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
