@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,10 +34,7 @@ def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndar
     """
     model = build(spec, weights, images.dtype.name)
     x = mx.nd.array(images, dtype=images.dtype)
-    if isinstance(spec, DetectionSpec):
-        seen = [stage.asnumpy() for stage in [*model.forward_stages(x), *model.forward_pyramid(x)]]
-        return [*seen, *found_in_all(model(x))]
-    return [stage.asnumpy() for stage in [*model.forward_stages(x), model(x)]]
+    return [*(stage.asnumpy() for stage in model.forward_stages(x)), *TASKS[type(spec)].last(model, x)]
 
 
 def run_attention(
@@ -60,9 +57,41 @@ def run_attention(
     return list(zip(found["splits"], found["scores"]))
 
 
-def found_in_all(images: list[Any]) -> list[np.ndarray]:
-    """Boxes, scores and labels of what is found in all images, one below the other."""
-    return [np.concatenate([image[part] for image in images]) for part in ("boxes", "scores", "labels")]
+def logits(model: Any, x: Any) -> list[np.ndarray]:
+    """What a classifier or segmenter gives for the images x, (N, C, H, W)."""
+    return [model(x).asnumpy()]
+
+
+def pyramid_and_found(model: Any, x: Any) -> list[np.ndarray]:
+    """A detector's pyramid, and boxes, scores and labels of what is found in all images, one below the other."""
+    pyramid, found = [level.asnumpy() for level in model.forward_pyramid(x)], model(x)
+    parts = ("boxes", "scores", "labels")
+    return [*pyramid, *(np.concatenate([image[part] for image in found]) for part in parts)]
+
+
+def as_called(model: Any) -> Any:
+    """A function from images to what the model gives."""
+    return model
+
+
+def at_their_size(model: Any) -> Any:
+    """A function from images to a segmenter's logits at the images' size."""
+    return model.predict
+
+
+class Task(NamedTuple):
+    """What a network of a task gives behind its stages, and what predicts with it."""
+
+    last: Callable[[Any, Any], list[np.ndarray]]
+    predict: Callable[[Any], Any]
+
+
+TASKS: dict[type, Task] = {
+    ResNeStSpec: Task(logits, as_called),
+    SegmentationSpec: Task(logits, at_their_size),
+    DetectionSpec: Task(pyramid_and_found, as_called),
+}
+"""Kind of spec -> how such networks are run."""
 
 
 def run_training_step(
@@ -100,7 +129,7 @@ def predictor(spec: Network, weights: Mapping[str, np.ndarray], device: str = "c
     """A function from (N, C, H, W) to logits, a segmenter's at that size, on `device` ("cpu", "gpu:0", ...)."""
     ctx = device_of(device)
     model = build(spec, weights, ctx=ctx)
-    run = model.predict if isinstance(spec, SegmentationSpec) else model
+    run = TASKS[type(spec)].predict(model)
 
     def predict(images: np.ndarray) -> np.ndarray:
         return run(mx.nd.array(images, ctx=ctx, dtype=images.dtype)).asnumpy()

@@ -19,7 +19,8 @@ from resnest.backends import registry
 from resnest.backends.choose import check_which
 from resnest.data.photos import load_image
 from resnest.specs.detection.network import DetectionSpec
-from resnest.specs.networks import Network
+from resnest.specs.networks import TASKS, Network
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.weights.fold import in_form_of
 from resnest.weights.formats.tensors import Tensors
@@ -37,17 +38,22 @@ ReLU in one backend and not in the other, and its whole gradient comes or goes w
 STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 """MXNet keeps the momentum of a batch norm in float32, in any dtype."""
 
-LOGITS_BOUND: dict[type, dict[str, float]] = {SegmentationSpec: {"float64": 1e-12, "float32": 5e-6}}
-"""The same of the logits of networks whose logits come out of longer sums."""
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+PYRAMID = ("p2", "p3", "p4", "p5", "p6")
+FOUND = ("boxes", "scores", "labels")
 
-PYRAMID_BOUND = {"float64": 1e-12, "float32": 5e-6}
-"""The same of a detector's pyramid."""
+LONGER_BOUND = {"float64": 1e-12, "float32": 5e-6}
+"""The same of what comes out of longer sums: a segmenter's logits, a detector's pyramid."""
 
 FOUND_BOUND = {"float64": 1e-9, "float32": None}
 """The same of what a detector finds: in float32 the order of two scores within rounding of each other may change."""
 
-PYRAMID = ("p2", "p3", "p4", "p5", "p6")
-FOUND = ("boxes", "scores", "labels")
+LAST: dict[type, Mapping[str, Mapping[str, float | None]]] = {
+    ResNeStSpec: {"logits": STAGE_BOUND},
+    SegmentationSpec: {"logits": LONGER_BOUND},
+    DetectionSpec: dict.fromkeys(PYRAMID, LONGER_BOUND) | dict.fromkeys(FOUND, FOUND_BOUND),
+}
+"""Kind of spec -> what such a network gives behind its stages, and the bound of each."""
 
 Progress = Callable[[str], None]
 """Is told what is going to be done next."""
@@ -137,16 +143,8 @@ def compare_stages(
 
 def _stage_bounds(spec: Network, dtype: str) -> dict[str, float | None]:
     """What of a network is compared, by name, and its largest relative difference."""
-    bounds: dict[str, float | None] = dict.fromkeys(
-        ("stem", "layer1", "layer2", "layer3", "layer4"), STAGE_BOUND[dtype]
-    )
-    if isinstance(spec, DetectionSpec):
-        return bounds | dict.fromkeys(PYRAMID, PYRAMID_BOUND[dtype]) | dict.fromkeys(FOUND, FOUND_BOUND[dtype])
-    return bounds | {"logits": _logits_bound(spec, dtype)}
-
-
-def _logits_bound(spec: Network, dtype: str) -> float:
-    return LOGITS_BOUND.get(type(spec), STAGE_BOUND)[dtype]
+    last = {name: bound[dtype] for name, bound in LAST[type(spec)].items()}
+    return dict.fromkeys(STAGES, STAGE_BOUND[dtype]) | last
 
 
 def compare_training(
@@ -162,7 +160,7 @@ def compare_training(
     difference is relative to the largest gradient of its tensor; that of a bias before a batch
     norm, which is zero but for rounding, to the largest of its convolution.
     """
-    if isinstance(spec, DetectionSpec):
+    if TASKS[type(spec)].finds:
         raise ValueError(f"{spec.name} is a detector, and those are trained in PyTorch alone: compare what it finds")
     spec.check_size(*images.shape[2:])
     spec = spec.without_dropout()
@@ -244,7 +242,8 @@ def verify_conversion(
         spec = weight_files.recognise({name: array.shape for name, array in weights.items()})
         backend = registry.load(registry.speaker_of(weight_files.dialect_of(path, which=chosen)))
         logits.append(backend.run_stages(spec, weights, with_channels(load_image(None, size), spec.in_channels))[-1])
-    return difference("logits", logits[1], logits[0], _logits_bound(spec, "float32"))
+    bound = LAST[type(spec)].get("logits", STAGE_BOUND)["float32"]
+    return difference("logits", logits[1], logits[0], bound)
 
 
 def titles(backends: Sequence[str] | None = None) -> list[str]:

@@ -75,18 +75,20 @@ class Task(NamedTuple):
     """What networks of one kind are for, and the published ones.
 
     `name` is the task's and `title` what one of its networks is called; `variants` are the published ones by name,
-    and `get` gives the spec of one, with fields of it replaced.
+    and `get` gives the spec of one, with fields of it replaced. `finds` says that they tell boxes, as many as they
+    find in an image, where others give logits.
     """
 
     name: str
     title: str
     variants: Mapping[str, Any]
     get: Callable[..., Network]
+    finds: bool = False
 
 
 TASKS: dict[type, Task] = {
     ResNeStSpec: Task("classification", "classifier", VARIANTS, get_spec),
-    DetectionSpec: Task("detection", "detector", DETECTION_VARIANTS, get_detection_spec),
+    DetectionSpec: Task("detection", "detector", DETECTION_VARIANTS, get_detection_spec, finds=True),
     SegmentationSpec: Task("segmentation", "segmenter", SEGMENTATION_VARIANTS, get_segmentation_spec),
 }
 """Kind of spec -> the task that such networks are for. What else depends on it is in a table by kind on each floor."""

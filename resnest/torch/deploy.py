@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from resnest.backends.processor import check_dtype
-from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.networks import TASKS
 from resnest.torch.weights import get_weights, live_spec, load_weights, norms, unwrapped
 from resnest.weights.fold import in_form_of
 
@@ -141,7 +141,7 @@ def optimize(
     computes in; images and results keep the dtype of `example`. Raises ValueError for a path of another kind,
     for a dtype that the processor has no instructions for, and for a detector, whose boxes are as many as it finds.
     """
-    if isinstance(getattr(model, "spec", None), DetectionSpec):
+    if TASKS[type(model.spec)].finds:
         raise ValueError(
             f"{model.spec.name} is a detector, and compiled code makes as many boxes of each image: take"
             " model.deploy(), which is fast, or optimize model.backbone alone"
