@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -58,6 +59,14 @@ def test_many_pixels_are_computed_channels_last(computed_in, dtype):
     model = network().to(dtype)
     for run in (model, model.forward_features, model.forward_stages, model.forward_intermediates):
         assert computed_in(run, images(dtype=dtype)) == {True}
+
+
+def test_a_detector_is_computed_channels_last_from_the_pixels_to_the_masks(computed_in):
+    model = Detector(tiny_detector("cascade_mask_rcnn", score_threshold=0.0)).eval()
+    photos = [np.zeros((64, 96, 3), np.uint8)] * 2
+    assert computed_in(model, images(2)) == {True}
+    assert computed_in(model.predict, photos) == {True}
+    assert computed_in(model.double(), images(2).double()) == {False}
 
 
 @pytest.mark.parametrize(

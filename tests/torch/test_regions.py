@@ -1,5 +1,8 @@
 """Boxes and what lies in them, against the same written out one by one, and against torchvision's operators."""
 
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +95,50 @@ def test_regions_are_cut_from_the_map_of_their_size():
         expected = roi_align(maps[level], region[None], 7, 1 / (4, 8, 16, 32)[level], 0, aligned=True)
         assert torch.equal(got, expected[0])
     assert regions.align(maps, found[:0], (4, 8, 16, 32), 7).shape == (0, 3, 7, 7)
+
+
+@pytest.fixture
+def threads():
+    """Two of them, where a test run has one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("last", [False, True])
+def test_regions_are_dealt_out_to_threads_and_cut_alike(monkeypatch, last):
+    calls = []
+
+    def noted(x, part, **options):
+        calls.append((threading.current_thread(), len(part), x.is_contiguous()))
+        return roi_align(x, part, **options)
+
+    monkeypatch.setattr(regions, "operators", lambda: SimpleNamespace(roi_align=noted))
+    monkeypatch.setattr(regions, "GRAIN", 2 * 3 * 7 * 7)
+    found = torch.cat([torch.zeros(9, 1), some_boxes(9).float()], dim=1)
+    maps = torch.randn(1, 3, 40, 50)
+    if last:
+        maps = maps.to(memory_format=torch.channels_last)
+    cut = regions.cut_out(maps, found, 7, 0.5)
+    assert torch.equal(cut, roi_align(maps, found, 7, 0.5, 0, aligned=True))
+    assert sorted(part for _, part, _ in calls) == [1, 2, 2, 2, 2]
+    assert all(thread is not threading.current_thread() and contiguous for thread, _, contiguous in calls)
+
+
+@pytest.mark.usefixtures("threads")
+def test_what_belongs_to_a_thread_is_cut_in_it():
+    found = torch.cat([torch.zeros(9, 1), some_boxes(9).float()], dim=1)
+    maps = torch.randn(1, 3, 40, 50)
+    expected = regions.cut_out(maps, found, 7, 0.5)
+    learnt = maps.clone().requires_grad_()
+    regions.cut_out(learnt, found, 7, 0.5).sum().backward()
+    assert learnt.grad.any()
+    with torch.autocast("cpu", torch.bfloat16):
+        cut = regions.cut_out(maps.bfloat16(), found, 7, 0.5)
+    assert cut.dtype == torch.bfloat16
+    assert torch.allclose(cut.float(), expected, atol=0.05)
 
 
 @pytest.mark.parametrize("band", [regions.BAND, 300])

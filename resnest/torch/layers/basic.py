@@ -74,7 +74,7 @@ def laid_out(images: Tensor, many: int) -> Tensor:
     graph is made of the network: it takes other sizes too, and who compiles it decides by itself.
     """
     if not torch.jit.is_scripting():  # noqa: SIM102  # see AvgPool2d
-        if _computed_here(images) and _faster_channels_last(images, many):
+        if computed_here(images) and _faster_channels_last(images, many):
             return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # torch.vmap knows no memory_format
     return images
 
@@ -82,12 +82,12 @@ def laid_out(images: Tensor, many: int) -> Tensor:
 def lying_like(x: Tensor, images: Tensor) -> Tensor:
     """The feature map `x`, contiguous where the `images` that it was computed from are: a caller's `view` needs it."""
     if not torch.jit.is_scripting():  # noqa: SIM102  # see AvgPool2d
-        if _computed_here(images) and images.is_contiguous():
+        if computed_here(images) and images.is_contiguous():
             return x.contiguous()
     return x
 
 
-def _computed_here(images: Tensor) -> bool:
+def computed_here(images: Tensor) -> bool:
     """Whether `images` are computed on now, and on a CPU: what torch.fx traces is no tensor."""
     graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return not graph and isinstance(images, Tensor) and images.device.type == "cpu"

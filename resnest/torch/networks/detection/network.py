@@ -52,7 +52,8 @@ class RoIHead(nn.Module):
 
     def see(self, head: Any, maps: Sequence[Tensor], regions: Tensor, size: int) -> Any:
         """What `head` says of the `regions` (K, 5)."""
-        return head(align(maps[: len(self.box_strides)], regions, self.box_strides, size))
+        cut = align(maps[: len(self.box_strides)], regions, self.box_strides, size)
+        return head(laid_out(cut, many=1))  # so wide a convolution is faster channels last from one region on
 
     def refine(self, maps: Sequence[Tensor], regions: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (K, classes + 1) of the regions (K, 5), and their boxes (K, classes or 1, 4).
@@ -162,7 +163,7 @@ class Detector(nn.Module, SavedModel):
         shape = checked_sizes(x, sizes)
         if self.training:
             return self.losses(self.forward_pyramid(x), shape, checked_truths(self.spec, x, truths))
-        return self.detect(self.forward_pyramid(x), shape)
+        return self.detect(self.forward_pyramid(laid_out(x, self.backbone.many_pixels)), shape)
 
     def losses(self, maps: Sequence[Tensor], sizes: Tensor, truths: Sequence[Truth]) -> Losses:
         """The losses of the RPN and of every stage, under mmdetection's names, each with its weight."""
@@ -187,6 +188,7 @@ class Detector(nn.Module, SavedModel):
         logits, deltas = self.rpn_head(maps)
         check_finite(logits)
         proposals = self.rpn_head.propose(logits, deltas, sizes, self.spec.proposals)
+        maps = [x.contiguous() for x in maps]  # as torchvision's RoIAlign wants them
         regions = joined([boxes for boxes, _ in proposals])
         scores, boxes = self.roi_head.refine(maps, regions, sizes)
         counts = [len(boxes) for boxes, _ in proposals]
@@ -217,7 +219,8 @@ class Detector(nn.Module, SavedModel):
         modes = [(module, module.training) for module in self.modules()]
         try:
             self.eval()
-            return self.detect(self.forward_pyramid(images.to(like.dtype)), sizes, scales, batch.frames)
+            images = laid_out(images.to(like.dtype), self.backbone.many_pixels)
+            return self.detect(self.forward_pyramid(images), sizes, scales, batch.frames)
         finally:
             for module, training in modes:
                 module.training = training
