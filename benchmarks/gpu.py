@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from resnest.specs.resnest import ALIASES, get_spec
+from resnest.specs.published import ALIASES, get_spec
 from resnest.torch import create_model
 from resnest.torch.layers.splat import weighted_sum
 from resnest.weights.seeded import draw_weights

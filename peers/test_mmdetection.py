@@ -19,7 +19,8 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from resnest.data.detection import prepare
-from resnest.specs.detection.network import FAMILIES, get_detection_spec
+from resnest.specs.detection.network import FAMILIES
+from resnest.specs.detection.published import get_detection_spec
 from resnest.torch import create_detector
 from resnest.torch.networks.detection import training
 from resnest.torch.weights import canonical_names

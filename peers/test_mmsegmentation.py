@@ -177,7 +177,7 @@ def test_what_mmsegmentation_saves_of_our_backbone_opens_here(tmp_path):
 
 def test_a_backbone_starts_from_a_file_and_stays_frozen_where_asked(tmp_path):
     import resnest.openmmlab  # noqa: F401  # registers the backbone
-    from resnest.specs.resnest import get_spec
+    from resnest.specs.published import get_spec
 
     spec = get_spec("resnest14", num_classes=0)
     arrays = {name: make_weight(name, shape) for name, shape in spec.tensors().items()}

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnest.specs.resnest import VARIANTS, ResNeStSpec
+from resnest.specs.published import VARIANTS
+from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.networks.resnest import ResNeStFeatures
 from resnest.weights.names.backbone import get_dialect
 

@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnest.specs.arguments import closest
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.with_backbone import STEM
 from resnest.torch.layers.basic import BatchNorm
 from resnest.torch.networks.resnest import ResNeStFeatures

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnest.specs.resnest import ResNeStSpec, get_spec, list_models
+from resnest.specs.published import get_spec, list_models
+from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.layers.basic import laid_out, lying_like
 from resnest.torch.networks.resnest import ResNeStFeatures
 

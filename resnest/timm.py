@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from resnest.backends.contract import default_cfg
-from resnest.specs.resnest import check_out_indices, get_spec, list_models
+from resnest.specs.published import get_spec, list_models
+from resnest.specs.resnest import check_out_indices
 from resnest.torch.builders import create_model
 from resnest.weights.published.pretrained import CHECKPOINTS, Checkpoint
 

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import ResNeStSpec
 
 P = ParamSpec("P")
 Model = TypeVar("Model")

@@ -18,7 +18,7 @@ from resnest.gluon.weights import load_weights
 from resnest.specs.arguments import unexpected
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
-from resnest.specs.resnest import get_spec
+from resnest.specs.published import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 import resnest
 from resnest.backends import registry
 from resnest.backends.processor import machine
-from resnest.specs.resnest import get_spec
+from resnest.specs.published import get_spec
 from resnest.weights.published.pretrained import home, offline
 from resnest.weights.seeded import draw_weights
 

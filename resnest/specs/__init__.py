@@ -2,7 +2,8 @@
 
 from resnest.specs.detection import DetectionSpec, get_detection_spec, list_detection_models
 from resnest.specs.networks import Network, find
-from resnest.specs.resnest import ResNeStSpec, get_spec, list_models
+from resnest.specs.published import get_spec, list_models
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation import SegmentationSpec, get_segmentation_spec, list_segmentation_models
 
 __all__ = [

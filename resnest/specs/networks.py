@@ -7,9 +7,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from resnest.specs.blocks import Layer
 from resnest.specs.cost import Cost
-from resnest.specs.detection.network import DETECTION_VARIANTS, DetectionSpec, get_detection_spec
-from resnest.specs.resnest import VARIANTS, ResNeStSpec, get_spec
-from resnest.specs.segmentation.network import SEGMENTATION_VARIANTS, SegmentationSpec, get_segmentation_spec
+from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.published import DETECTION_VARIANTS, get_detection_spec
+from resnest.specs.published import VARIANTS, get_spec
+from resnest.specs.resnest import ResNeStSpec
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.segmentation.published import SEGMENTATION_VARIANTS, get_segmentation_spec
 
 
 class Network(Protocol):

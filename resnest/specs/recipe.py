@@ -18,7 +18,8 @@ from math import ceil, cos, isfinite, pi
 from typing import Any
 
 from resnest.specs.arguments import closest
-from resnest.specs.resnest import BICUBIC_FROM, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import BICUBIC_FROM
 from resnest.specs.schedule import check_probability
 from resnest.specs.steps import Steps, at_least, one_of, true_or_false
 from resnest.specs.update import UpdateRule

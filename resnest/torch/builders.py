@@ -14,7 +14,7 @@ from resnest.backends.choose import choose
 from resnest.backends.vocabulary import feature_options, sort_arguments
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
-from resnest.specs.resnest import get_spec
+from resnest.specs.published import get_spec
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.torch.networks.detection import create_detector
 from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures

@@ -10,7 +10,7 @@ import torch
 
 from resnest import get_spec
 from resnest.backends import registry
-from resnest.specs.resnest import ALIASES
+from resnest.specs.published import ALIASES
 from resnest.torch import ResNeSt, load_weights
 from resnest.torch.backend import run_stages
 from resnest.weights.seeded import draw_weights

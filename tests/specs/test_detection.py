@@ -9,7 +9,8 @@ import pytest
 from resnest import get_detection_spec, get_spec, list_detection_models
 from resnest.specs import find
 from resnest.specs.detection.anchors import MAX_LOG_RATIO, AnchorSpec
-from resnest.specs.detection.network import FAMILIES, PUBLISHED_AP
+from resnest.specs.detection.network import FAMILIES
+from resnest.specs.detection.published import PUBLISHED_AP
 from tests.support.paths import FIXTURES
 
 

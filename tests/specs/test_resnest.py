@@ -8,7 +8,8 @@ from hypothesis import given
 
 from resnest import ResNeStSpec, get_spec, list_models
 from resnest.specs.blocks import PoolSpec, SplitAttentionSpec
-from resnest.specs.resnest import ALIASES, check_out_indices
+from resnest.specs.published import ALIASES
+from resnest.specs.resnest import check_out_indices
 from tests.support.strategies import specs
 
 PARAMETERS = {

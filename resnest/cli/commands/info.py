@@ -13,7 +13,7 @@ from resnest.cli.terminal import Command, console, make_table
 from resnest.cli.values import NETWORK, SIDE
 from resnest.specs import DetectionSpec, ResNeStSpec, SegmentationSpec, find
 from resnest.specs.cost import trained_parameters
-from resnest.specs.resnest import ALIASES
+from resnest.specs.published import ALIASES
 
 
 @click.command("info", cls=Command)

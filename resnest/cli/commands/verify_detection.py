@@ -49,7 +49,7 @@ def command(images: Path, annotations: Path, results: Path | None, **network: An
 
 def _report(spec: Any, scores: dict[str, Any], photos: int) -> None:
     from resnest.jobs.verify.detection import KINDS
-    from resnest.specs.detection.network import PUBLISHED_AP
+    from resnest.specs.detection.published import PUBLISHED_AP
 
     table = make_table("", "AP", "published", "AP50", "AP75", "small", "medium", "large")
     published = PUBLISHED_AP.get(spec.name, ()) if spec.dataset == "coco" else ()

@@ -17,7 +17,8 @@ from resnest.gluon.layers.units import operators_for, pooled_unit, resize_like, 
 from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import OnContexts, SavedModel, load_weights
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
-from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.segmentation.published import get_segmentation_spec
 
 
 class Head(mx.gluon.Block):

@@ -20,7 +20,7 @@ from typing import Any
 
 from resnest.backends import registry
 from resnest.backends.processor import machine
-from resnest.specs.resnest import ALIASES, get_spec
+from resnest.specs.published import ALIASES, get_spec
 
 FLOOR = "resnest.torch convolutions"
 """The convolutions of the deploy form alone, run one by one in PyTorch."""

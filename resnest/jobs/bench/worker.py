@@ -21,7 +21,8 @@ import numpy as np
 
 from resnest.backends import registry
 from resnest.backends.registry import Step
-from resnest.specs.resnest import ALIASES, ResNeStSpec, get_spec
+from resnest.specs.published import ALIASES, get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.fold import in_form_of
 from resnest.weights.seeded import draw_weights
 

@@ -13,7 +13,8 @@ from resnest.backends import registry
 from resnest.data.photos import normalise, open_photo, square
 from resnest.specs.blocks import SplitAttentionSpec
 from resnest.specs.protocols import Preparation, preparation
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.weights import load, recognise
 from resnest.weights.published.pretrained import protocol_of
 

@@ -15,7 +15,8 @@ from resnest.backends.registry import Predict
 from resnest.data.imagenet import imagenet_names
 from resnest.data.photos import load_image
 from resnest.specs.protocols import Preparation, preparation
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.weights import load, recognise
 from resnest.weights.fold import in_form_of
 from resnest.weights.published.pretrained import protocol_of

@@ -10,7 +10,8 @@ from PIL import Image
 
 from resnest.backends import registry
 from resnest.backends.registry import Detect
-from resnest.specs.detection.network import DetectionSpec, get_detection_spec
+from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.published import get_detection_spec
 from resnest.weights import load
 from resnest.weights.recognition import detection
 from resnest.weights.saved import spec_beside

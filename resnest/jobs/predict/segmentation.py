@@ -19,7 +19,8 @@ from resnest.backends.registry import Predict
 from resnest.data.classes import label_dtype
 from resnest.data.photos import normalise
 from resnest.data.resize import bands, resize
-from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.segmentation.published import get_segmentation_spec
 from resnest.weights import load
 from resnest.weights.recognition import segmentation
 from resnest.weights.saved import spec_beside

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
-from resnest.specs.arguments import closest, with_changes
+from resnest.specs.arguments import closest
 from resnest.specs.blocks import Layer, check_positive
 from resnest.specs.cost import Cost, LayerCost, Size, convolution_costs, trained_parameters
 from resnest.specs.detection.anchors import (
@@ -36,7 +35,8 @@ from resnest.specs.detection.heads import (
     RPNSpec,
     shapes_of,
 )
-from resnest.specs.resnest import ResNeStSpec, get_spec
+from resnest.specs.published import get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.with_backbone import WithBackbone
 
 FAMILIES = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn")
@@ -291,44 +291,3 @@ class DetectionSpec(WithBackbone):
 def _halved(size: Size) -> Size:
     """What is left of a map of `size` of which every second pixel is taken."""
     return (size[0] + 1) // 2, (size[1] + 1) // 2
-
-
-def _published(family: str, backbone: str) -> DetectionSpec:
-    name = f"{family}_{backbone}_coco"
-    return DetectionSpec(name, family, dataset="coco", backbone=get_spec(backbone, num_classes=0))
-
-
-DETECTION_VARIANTS: dict[str, DetectionSpec] = {
-    spec.name: spec
-    for spec in (_published(family, backbone) for family in FAMILIES for backbone in ("resnest50", "resnest101"))
-}
-"""The published detectors, by name."""
-
-PUBLISHED_AP: dict[str, tuple[float, ...]] = {
-    "faster_rcnn_resnest50_coco": (42.0,),
-    "faster_rcnn_resnest101_coco": (44.5,),
-    "mask_rcnn_resnest50_coco": (42.6, 38.1),
-    "mask_rcnn_resnest101_coco": (45.2, 40.2),
-    "cascade_rcnn_resnest50_coco": (44.5,),
-    "cascade_rcnn_resnest101_coco": (46.8,),
-    "cascade_mask_rcnn_resnest50_coco": (45.4, 39.5),
-    "cascade_mask_rcnn_resnest101_coco": (47.7, 41.4),
-}
-"""Average precision of boxes, and of masks, in percent, that mmdetection gives for each on COCO's val2017."""
-
-
-def list_detection_models() -> list[str]:
-    """Names of the published detectors."""
-    return list(DETECTION_VARIANTS)
-
-
-def get_detection_spec(name: str, **changes: Any) -> DetectionSpec:
-    """The spec of the detector called `name`, with the fields in `changes` replaced.
-
-    Raises ValueError for a name nobody published or for values that make no network, and
-    TypeError for a field that a spec does not have; each names the closest right word.
-    """
-    spec = DETECTION_VARIANTS.get(name)
-    if spec is None:
-        raise ValueError(f"there is no detector called {name!r}; {closest(name, DETECTION_VARIANTS)}")
-    return with_changes(spec, name, changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resnest.specs.detection.network import get_detection_spec
+from resnest.specs.detection.published import get_detection_spec
 from resnest.specs.steps import Steps, at_least, true_or_false
 from resnest.specs.update import UpdateRule
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from resnest.backends.choose import arrays_of
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
-from resnest.specs.segmentation.network import SegmentationSpec, get_segmentation_spec
+from resnest.specs.segmentation.network import SegmentationSpec
+from resnest.specs.segmentation.published import get_segmentation_spec
 from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, lying_like, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit

@@ -18,7 +18,7 @@ from typing import Any
 
 from resnest.specs import protocols
 from resnest.specs.arguments import closest
-from resnest.specs.resnest import get_spec
+from resnest.specs.published import get_spec
 from resnest.weights.published.download import UNTRUSTED, fetch, progress_bar
 from resnest.weights.published.hub import hub_file
 from resnest.weights.published.part import Unavailable

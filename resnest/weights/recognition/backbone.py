@@ -8,7 +8,8 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
-from resnest.specs.resnest import VARIANTS, ResNeStSpec
+from resnest.specs.published import VARIANTS
+from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.with_backbone import STEM
 from resnest.weights.adapt import adapt
 from resnest.weights.names import backbone as names

@@ -7,7 +7,8 @@ from collections.abc import Collection, Container, Mapping
 
 import numpy as np
 
-from resnest.specs.detection.network import ANCHORS, DETECTION_VARIANTS, DetectionSpec
+from resnest.specs.detection.network import ANCHORS, DetectionSpec
+from resnest.specs.detection.published import DETECTION_VARIANTS
 from resnest.weights.names import detection as names
 from resnest.weights.names.detection import BOX_HEAD, CASCADE
 from resnest.weights.names.dialect import Dialect

@@ -8,7 +8,8 @@ from collections.abc import Collection, Container, Mapping
 import numpy as np
 
 from resnest.specs.resnest import ResNeStSpec
-from resnest.specs.segmentation.network import BACKBONE, SEGMENTATION_VARIANTS, SegmentationSpec
+from resnest.specs.segmentation.network import BACKBONE, SegmentationSpec
+from resnest.specs.segmentation.published import SEGMENTATION_VARIANTS
 from resnest.weights.names import segmentation as names
 from resnest.weights.names.dialect import Dialect
 from resnest.weights.recognition import backbone

@@ -16,7 +16,8 @@ from resnest.jobs.train.log import read_log
 from resnest.jobs.train.scenes import Scenes
 from resnest.jobs.train.start import open_training
 from resnest.jobs.verify.detection import verify
-from resnest.specs.detection.network import FAMILIES, get_detection_spec
+from resnest.specs.detection.network import FAMILIES
+from resnest.specs.detection.published import get_detection_spec
 from resnest.weights import recognise
 from resnest.weights.seeded import first_weights
 from tests.support.cli import refused, run

@@ -3,7 +3,7 @@
 import pytest
 
 from resnest.specs import list_detection_models
-from resnest.specs.detection.network import get_detection_spec
+from resnest.specs.detection.published import get_detection_spec
 from resnest.specs.detection.recipe import DetectionRecipe, mmdetection
 
 STEPS = 117266 // 16

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from resnest import weights
 from resnest.cli import main
-from resnest.specs.resnest import ALIASES, VARIANTS, ResNeStSpec, get_spec
+from resnest.specs.published import ALIASES, VARIANTS, get_spec
+from resnest.specs.resnest import ResNeStSpec
 from resnest.torch import create_model
 from resnest.torch.networks.resnest import ResNeSt
 from resnest.torch.weights import load_weights

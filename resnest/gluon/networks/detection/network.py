@@ -19,7 +19,8 @@ from resnest.gluon.networks.detection.heads import BoxHead, MaskHead, Neck, RPNH
 from resnest.gluon.networks.resnest import ResNeStFeatures
 from resnest.gluon.weights import OnContexts, SavedModel, load_weights
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
-from resnest.specs.detection.network import DetectionSpec, get_detection_spec
+from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.published import get_detection_spec
 
 Detections = dict[str, np.ndarray]
 """What is found in an image: `boxes` (n, 4), `scores` (n,), `labels` (n,) from 0, and of some networks `masks`."""

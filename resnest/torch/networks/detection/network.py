@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from resnest.backends.choose import arrays_of
 from resnest.data.detection import prepare
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
-from resnest.specs.detection.network import DetectionSpec, get_detection_spec
+from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.published import get_detection_spec
 from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, laid_out, lying_like, norm_of, reset
 from resnest.torch.layers.regions import align, decode, joined, operators, paste, suppress
