@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -105,6 +105,21 @@ class Training(Protocol):
 
     def open_trainer(self, spec: Network, weights: Mapping[str, np.ndarray], rule: UpdateRule, setup: Setup) -> Trainer:
         """The network with these canonical weights, ready for its first step."""
+
+
+Place = Callable[[Any], Any]
+"""Puts an array onto the device, its numbers in the dtype of the training."""
+
+
+class Task(NamedTuple):
+    """A row of `TASKS` in `resnest.NAME.training.tasks`, which says by kind of spec how such networks are trained.
+
+    `loss` is of a network (or of what wraps it), images and what they are to be; `predict` of a network and images.
+    Both are handed the images as a `Batch` has them, and a `Place`.
+    """
+
+    loss: Callable[[Any, Any, Any, Place], Any]
+    predict: Callable[[Any, Any, Place], Any]
 
 
 Make = Callable[[Any, Callable[[tuple[int, ...], Any], np.ndarray]], Any]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from resnest.backends.training import Place, Task
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.resnest import ResNeStSpec
 from resnest.torch.training.loss import cross_entropy
-
-Place = Callable[[Any], Tensor]
-"""Puts an array onto the device, its numbers in the dtype of the training."""
-
-
-class Task(NamedTuple):
-    """`loss` is of a network (or of what wraps it), images and what they are to be; `predict` of a network and images.
-
-    Both are handed the images as a `Batch` has them, and a `Place`.
-    """
-
-    loss: Callable[[Any, Any, Any, Place], Tensor]
-    predict: Callable[[Any, Any, Place], Any]
 
 
 def classifier_loss(network: Any, images: Any, targets: Any, place: Place) -> Tensor:
