@@ -13,7 +13,7 @@ from typing import Any
 
 from resnest.specs.networks import Network
 from resnest.weights.formats import files
-from resnest.weights.formats.tensors import Tensors, printable
+from resnest.weights.formats.tensors import Tensors, printable, stored
 from resnest.weights.names.dialect import NOT_WEIGHTS, WRAPPERS, unwrap
 from resnest.weights.recognition.check import check
 from resnest.weights.store import detect
@@ -52,7 +52,7 @@ def inspect(path: str | os.PathLike, *, which: str | None = None) -> Inspection:
         names = unwrap(opened)
         dtypes: Counter[str] = Counter()
         for shape, dtype in opened.headers.values():
-            dtypes[dtype.name] += prod(shape)
+            dtypes[stored(dtype)] += prod(shape)
         parts = {part for name in set(names.values()) - set(names) for part in name.split(".")}
         return Inspection(
             path,

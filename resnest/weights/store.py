@@ -69,9 +69,9 @@ def convert(
 
     Formats, names, `backbone` and `which` go as in `load` and `save`; values and dtypes stay as they are, or real
     numbers are rounded to `dtype` ("float16", "bfloat16", "float32", "float64"). Raises ValueError for one too large
-    for it, and for bfloat16 in a format that has none (`.npz`, `.params`).
+    for it. MXNet reads `.params` of bfloat16, and NumPy with ml_dtypes `.npz` of it.
     """
-    files.writable_suffix(target, dtype)
+    files.writable_suffix(target)
     with files.open_file(source, which) as opened:
         read, spec = _understand(files.describe(source), opened, backbone)
         read = read if dtype is None else read.cast(dtype)

@@ -43,6 +43,15 @@ def test_wrappers_dtypes_and_what_is_left_over_are_named(tmp_path):
     assert "\x1b" not in found.complaint
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params", pytest.param(".pth", marks=pytest.mark.torch)])
+def test_bfloat16_is_called_so(tmp_path, suffix):
+    weights.save(draw_weights(tiny()), tmp_path / "a.npz")
+    weights.convert(tmp_path / "a.npz", tmp_path / f"b{suffix}", dtype="bfloat16")
+    assert inspect(tmp_path / f"b{suffix}").dtypes == {
+        "bfloat16": sum(array.size for array in draw_weights(tiny()).values())
+    }
+
+
 def test_what_is_missing_is_a_complaint_that_does_not_hide_the_rest(tmp_path):
     drawn = draw_weights(tiny())
     del drawn["layer2.0.conv3.weight"]

@@ -16,7 +16,11 @@ from resnest.jobs.export.onnx_graph import read
 from resnest.jobs.export.packages import import_onnx, import_onnxruntime
 from resnest.jobs.export.quantizer import METHOD, quantized
 from resnest.jobs.parity import Difference
+from resnest.specs.protocols import DEFAULT, Preparation, preparation
 from resnest.specs.resnest import ResNeStSpec
+
+MOST_NAMED = 8
+"""So many of the photos stand in the file's metadata by name."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,14 @@ def quantize(path: str | os.PathLike, target: str | os.PathLike, photos: Sequenc
     onnx = import_onnx()
     rounded = quantized(onnx.load(path), (load_image(photo, how) for photo in photos))
     known = {entry.key: entry.value for entry in rounded.metadata_props}
-    onnx.helper.set_model_props(rounded, known | {"int8": METHOD, "calibrated_on": f"{len(photos)} photos, {how}"})
+    onnx.helper.set_model_props(rounded, known | {"int8": METHOD, "calibrated_on": _said(photos, how)})
     onnx.save(rounded, target)
     return measure(path, target, photos, how)
+
+
+def _said(photos: Sequence[Path], how: How) -> str:
+    names = ", ".join(photo.name for photo in photos[:MOST_NAMED]) + (", ..." if len(photos) > MOST_NAMED else "")
+    return f"{len(photos)} photos ({names}): {how if isinstance(how, Preparation) else preparation(DEFAULT, how, '')}"
 
 
 def export_int8(

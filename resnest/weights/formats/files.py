@@ -24,7 +24,7 @@ import safetensors
 from resnest.weights.formats import mxnet_params, safetensors_file, torch_pickle, trainers
 from resnest.weights.formats.archive import open_archive, read_npy, read_npy_header, unpack_one
 from resnest.weights.formats.atomic import replacing
-from resnest.weights.formats.tensors import BFLOAT16, Header, Tensors, printable
+from resnest.weights.formats.tensors import BFLOAT16, IN_TWO_BYTES, Header, Tensors, bfloat16_bits, printable
 
 Source = str | os.PathLike | bytes
 
@@ -69,7 +69,7 @@ def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], dtype:
     It appears under its name when it is complete (`resnest.weights.formats.atomic`); where something fails on the way,
     what stood there before is untouched.
     """
-    suffix = writable_suffix(path, dtype)
+    suffix = writable_suffix(path)
     write = functools.partial(_WRITERS[suffix], bfloat16=True) if dtype == BFLOAT16 else _WRITERS[suffix]
     tensors = Tensors.of(arrays).plain()
     for name, header in tensors.headers.items():
@@ -79,12 +79,9 @@ def write_file(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], dtype:
         write(file, tensors)
 
 
-def writable_suffix(path: str | os.PathLike, dtype: str | None = None) -> str:
-    """The path's suffix; ValueError where no format that can be written goes by it, or it has no such `dtype`."""
-    suffix = _known_suffix(path, _WRITERS)
-    if dtype == BFLOAT16 and suffix not in _WITH_BFLOAT16:
-        raise ValueError(f"{path}: {suffix} files hold no bfloat16: write {', '.join(_WITH_BFLOAT16)}, or take float16")
-    return suffix
+def writable_suffix(path: str | os.PathLike) -> str:
+    """The path's suffix; ValueError where no format that can be written goes by it."""
+    return _known_suffix(path, _WRITERS)
 
 
 def describe(source: Source) -> str:
@@ -166,7 +163,7 @@ def _read_npz(path: Path) -> Iterator[Tensors]:
         for name, info in members.items():
             with archive.open(info) as file:
                 shape, dtype = read_npy_header(file, info.file_size, name)[0]
-                headers[name] = Header(shape, np.dtype("f4") if dtype.kind == "V" else dtype)
+                headers[name] = Header(shape, IN_TWO_BYTES if dtype.kind == "V" else dtype)
 
         def read(name: str) -> np.ndarray:
             with archive.open(members[name]) as file:
@@ -175,11 +172,15 @@ def _read_npz(path: Path) -> Iterator[Tensors]:
         yield Tensors(headers, read)
 
 
-def _write_npz(file: BinaryIO, arrays: Tensors) -> None:
+def _write_npz(file: BinaryIO, arrays: Tensors, bfloat16: bool = False) -> None:
+    """bfloat16 as NumPy writes that of ml_dtypes: two bytes of no dtype."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in arrays:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, arrays[name], allow_pickle=False)
+                array = arrays[name]
+                if bfloat16 and array.dtype == np.float32:
+                    array = bfloat16_bits(array).view("V2")
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 @contextlib.contextmanager
@@ -220,8 +221,6 @@ _WRITERS: dict[str, Callable[..., None]] = {
     ".pt": torch_pickle.write,
     ".params": mxnet_params.write,
 }
-
-_WITH_BFLOAT16 = (".safetensors", ".pth", ".pt")
 
 WRITABLE = tuple(_WRITERS)
 """What the name of a weight file that is written ends with."""

@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from resnest.weights.formats.tensors import read_bfloat16, read_into
+from resnest.weights.formats.tensors import IN_TWO_BYTES, bfloat16_bits, read_bfloat16, read_into
 
 LIST_MAGIC = 0x112
 VERSION_1, VERSION_2, VERSION_3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     @property
     def dtype(self) -> np.dtype:
         """The dtype in memory."""
-        return np.dtype("<f4") if self.flag == BFLOAT16 else DTYPES[self.flag]
+        return IN_TWO_BYTES if self.flag == BFLOAT16 else DTYPES[self.flag]
 
 
 class _Cursor:
@@ -112,23 +112,24 @@ def read_array(file: BinaryIO, entry: Entry) -> np.ndarray:
     return array
 
 
-def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], bfloat16: bool = False) -> None:
     """Write `arrays` as a version 2 list, the layout that every MXNet since 1.0 reads.
 
-    Raises ValueError for a dtype that MXNet does not have, and for an array without dimensions,
-    which that layout cannot hold.
+    Those of float32 are written as `bfloat16` where told. Raises ValueError for a dtype that MXNet does not have, and
+    for an array without dimensions, which that layout cannot hold.
     """
     file.write(struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays)))
     for name in arrays:
         array = np.ascontiguousarray(arrays[name])
         flag = FLAGS.get(array.dtype.newbyteorder("<"))
+        narrow = bfloat16 and array.dtype == np.float32
         if flag is None:
             raise ValueError(f"MXNet has no dtype {array.dtype}, which {name} has")
         if not arrays[name].ndim:
             raise ValueError(f"MXNet's .params format has no place for {name}, an array without dimensions")
         file.write(struct.pack(f"<IiI{array.ndim}q", VERSION_2, DENSE, array.ndim, *array.shape))
-        file.write(struct.pack("<iii", CPU, 0, flag))
-        file.write(array.astype(DTYPES[flag], copy=False).data)
+        file.write(struct.pack("<iii", CPU, 0, BFLOAT16 if narrow else flag))
+        file.write((bfloat16_bits(array) if narrow else array.astype(DTYPES[flag], copy=False)).data)
     file.write(struct.pack("<Q", len(arrays)))
     for name in arrays:
         encoded = name.encode()

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import safetensors
 
-from resnest.weights.formats.tensors import Header, Tensors, bfloat16_bits, read_bfloat16
+from resnest.weights.formats.tensors import IN_TWO_BYTES, Header, Tensors, bfloat16_bits, read_bfloat16
 
 MAX_HEADER = 8 << 20
 """Bytes that the header of a safetensors file may take: many times what the largest ResNeSt needs."""
@@ -45,7 +45,9 @@ def read(path: Path) -> Iterator[Tensors]:
                 raise ValueError(f"{name} in it has dtype {kind}, which NumPy does not have")
             if kind == BFLOAT16:
                 wide.add(name)
-            headers[name] = Header(tuple(view.get_shape()), np.dtype(_DTYPES.get(kind, "<f4")))
+            headers[name] = Header(
+                tuple(view.get_shape()), IN_TWO_BYTES if kind == BFLOAT16 else np.dtype(_DTYPES[kind])
+            )
         places = _places(path) if wide else {}
 
         def read_one(name: str) -> np.ndarray:

@@ -24,6 +24,10 @@ REAL = ("float16", BFLOAT16, "float32", "float64")
 """What real numbers may be rounded to."""
 
 
+IN_TWO_BYTES = np.dtype("f4", metadata={"stored": BFLOAT16})
+"""float32 in memory, as NumPy has no other, of numbers that a file holds in bfloat16."""
+
+
 class Header(NamedTuple):
     """What is known of an array before its data is read."""
 
@@ -111,6 +115,11 @@ class Tensors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self.headers)
+
+
+def stored(dtype: np.dtype) -> str:
+    """What a file holds that is read as `dtype`: `dtype` itself, or bfloat16."""
+    return BFLOAT16 if dtype.metadata == IN_TWO_BYTES.metadata else dtype.name
 
 
 def plain_dtype(dtype: np.dtype) -> np.dtype:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from resnest.weights.formats.pickles import Global, Inert, plain_dict
-from resnest.weights.formats.tensors import Header, printable, read_bfloat16, read_into
+from resnest.weights.formats.tensors import IN_TWO_BYTES, Header, printable, read_bfloat16, read_into
 
 BFLOAT16 = "bfloat16"
 _KINDS: dict[str, Any] = {
@@ -140,7 +140,7 @@ def header(name: str, tensor: StoredTensor, memory: Memory) -> Header:
     end = (tensor.offset + span) * _itemsize(tensor.kind)
     if span and end > size:
         raise ValueError(f"{name} in it ends at byte {end} of a storage that has {size}")
-    return Header(tensor.shape, np.dtype("f4" if tensor.kind == BFLOAT16 else _KINDS[tensor.kind]))
+    return Header(tensor.shape, IN_TWO_BYTES if tensor.kind == BFLOAT16 else np.dtype(_KINDS[tensor.kind]))
 
 
 def bytes_to_read(tensor: StoredTensor, memory: Memory) -> int:

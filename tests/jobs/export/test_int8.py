@@ -1,11 +1,13 @@
 """INT8 is as right as the photos that it was calibrated on."""
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from resnest.jobs.export.files import export
 from resnest.jobs.export.int8 import measure, quantize
+from resnest.specs.protocols import DEFAULT, preparation
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
 
@@ -38,6 +40,18 @@ def test_calibrated_on_the_photos_it_errs_less_than_on_black_ones(files, tmp_pat
     assert right.relative < 0.03 < 0.06 < wrong.relative
     assert right.photos == 3
     assert right == measure(path, tmp_path / "right.onnx", photos, 64)
+
+
+def test_the_file_says_how_it_was_made(files, tmp_path):
+    path, photos, _ = files
+    for how in (64, preparation(DEFAULT, 64, "")):
+        quantize(path, tmp_path / "a.onnx", photos, how)
+        told = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+        assert told["calibrated_on"] == (
+            "3 photos (0.png, 1.png, 2.png): the centred square of 64 / 96 of its short side, resized (bicubic)"
+        )
+        assert "per channel int8 weights" in told["int8"]
+        assert told["model"] == "tiny"
 
 
 def test_a_file_is_as_right_as_itself(files):
