@@ -1,5 +1,6 @@
 """Our detectors against mmdetection's own: what they find, what they learn from, what they see of a photo."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from mmdet.structures.mask import PolygonMasks
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from resnest import list_detection_models
 from resnest.data.detection import prepare
 from resnest.specs.detection.network import FAMILIES
 from resnest.specs.detection.published import get_detection_spec
@@ -31,9 +34,9 @@ NARROW = {"channels": 32, "hidden": 64}
 FRAMES = [(64, 96), (40, 60)]
 
 
-def config_of(family):
+def config_of(family, depth=50):
     """The published config, with norms that run on one processor."""
-    (path,) = CONFIGS.glob(f"{family.replace('_', '-')}_s50_*")
+    (path,) = CONFIGS.glob(f"{family.replace('_', '-')}_s{depth}_*")
     config = Config.fromfile(path)
     config.model.backbone.init_cfg = None
     return changed(config, "norm_cfg", lambda norm: norm and {"type": "BN", "requires_grad": True})
@@ -58,16 +61,30 @@ def changed(config, key, change):
     return config
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.mark.parametrize("name", list_detection_models())
+def test_a_checkpoint_of_mmdetection_is_ours_tensor_by_tensor(name, tmp_path):
+    init_default_scope("mmdet")
+    family, depth = re.fullmatch(r"(.*)_resnest(\d+)_coco", name).groups()
+    theirs = MODELS.build(config_of(family, depth).model)
+    save_checkpoint({"meta": {"epoch": 12}, "state_dict": theirs.state_dict()}, tmp_path / "epoch_12.pth")
+    expected = {key: tensor for key, tensor in theirs.state_dict().items() if tensor.is_floating_point()}
+    ours = create_detector(name, weights=tmp_path / "epoch_12.pth")
+    assert list(ours.spec.tensors().items()) == [(key, tuple(tensor.shape)) for key, tensor in expected.items()]
+    state, names = ours.state_dict(), canonical_names(ours)
+    assert all(torch.equal(state[key], expected[canonical]) for key, canonical in names.items())
+
+
+@pytest.fixture(scope="module", params=[*((family, 50) for family in FAMILIES), ("cascade_mask_rcnn", 101)], ids=str)
 def pair(request):
     """mmdetection's network and ours, with the same weights, in float64."""
     init_default_scope("mmdet")
-    theirs = MODELS.build(narrow(config_of(request.param)).model)
+    family, depth = request.param
+    theirs = MODELS.build(narrow(config_of(family, depth)).model)
     weights = {
         name: make_weight(name, tuple(t.shape)) for name, t in theirs.state_dict().items() if t.is_floating_point()
     }
     theirs.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
-    ours = create_detector(f"{request.param}_resnest50_coco", weights=weights, **NARROW)
+    ours = create_detector(f"{family}_resnest{depth}_coco", weights=weights, **NARROW)
     return theirs.double(), ours.double()
 
 

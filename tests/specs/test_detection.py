@@ -1,6 +1,7 @@
 """What detectors are, in numbers: mmdetection's tensors, anchors and rules, and what they cost."""
 
 import dataclasses
+import hashlib
 import json
 import math
 
@@ -22,6 +23,23 @@ def detector(family, depth=50, **changes):
 def test_tensors_are_mmdetections_in_its_order(family):
     theirs = json.loads((FIXTURES / f"mmdet_{family}_tensors.json").read_text())
     assert list(detector(family).tensors().items()) == [(name, tuple(shape)) for name, shape in theirs.items()]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "digest"),
+    [
+        ("faster_rcnn_resnest101_coco", 842, "719f6147f2997548"),
+        ("mask_rcnn_resnest101_coco", 866, "ff02699deb7cc1ab"),
+        ("cascade_rcnn_resnest101_coco", 894, "790b40de16e1af7b"),
+        ("cascade_mask_rcnn_resnest50_coco", 575, "b34a7a96399e28a4"),
+        ("cascade_mask_rcnn_resnest101_coco", 966, "935baa936ec3c656"),
+    ],
+)
+def test_tensors_of_the_other_five_are_mmdetections_too(name, number, digest):
+    """A digest of the names and shapes, in order, of the network that mmdetection 3.3.0 builds of its config."""
+    rows = [[tensor, list(shape)] for tensor, shape in get_detection_spec(name).tensors().items()]
+    assert len(rows) == number
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] == digest
 
 
 def test_there_are_eight_networks_and_a_cascade_has_three_heads_of_each_kind():
