@@ -19,6 +19,7 @@ ONE_ALONE = {
     "builders.get_model": "Gluon's model zoo calls create_model so, with its own word for num_classes",
     "layers.regions.operators": "MXNet has operators for regions itself",
     "layers.regions.cut_out": "MXNet's own RoIAlign takes all threads",
+    "layers.regions.best_first": "NumPy's sort is stable as it is called",
     "layers.regions.encode": "detectors are trained in PyTorch alone",
     "networks/detection/training.py": "the same",
     "networks.detection.heads.whole": "the same",

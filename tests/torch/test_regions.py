@@ -21,6 +21,15 @@ def some_boxes(n, size=100.0, seed=0):
     return torch.cat([corners.amin(1), corners.amax(1) + 1], dim=1)
 
 
+def test_of_equal_scores_the_first_stay_first_on_every_machine():
+    """Without `stable` PyTorch sorts as the processor likes, and another box of two is proposed."""
+    scores = torch.randint(0, 3, (2, 5000), generator=torch.Generator().manual_seed(0)).float()
+    found, order = regions.best_first(scores)
+    expected = np.argsort(-scores.numpy(), axis=1, kind="stable")
+    assert np.array_equal(order, expected)
+    assert torch.equal(found, scores.gather(1, order))
+
+
 def suppressed_one_by_one(boxes, scores, groups, iou):
     kept = []
     for index in scores.argsort(descending=True).tolist():

@@ -79,6 +79,13 @@ def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     return boxes.clamp(min=0).minimum(torch.cat([limits, limits], dim=-1))
 
 
+def best_first(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """`scores` (..., n) sorted and their indices; of equal ones the first stays the first, on every machine."""
+    if torch.onnx.is_in_onnx_export():  # it knows no `stable`, and its operator is
+        return scores.sort(dim=-1, descending=True)
+    return scores.sort(dim=-1, descending=True, stable=True)
+
+
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
     """Indices of the boxes that no better one of their group meets at more than `iou`, best first.
 
@@ -95,7 +102,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tenso
         members = (groups == group).nonzero().squeeze(1)
         kept[members[nms(apart[members], scores[members], iou)]] = True
     kept = kept.nonzero().squeeze(1)
-    return kept[scores[kept].argsort(descending=True)]
+    return kept[best_first(scores[kept])[1]]
 
 
 def joined(boxes: Sequence[Tensor]) -> Tensor:

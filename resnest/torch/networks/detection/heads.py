@@ -22,7 +22,7 @@ from resnest.specs.detection.heads import (
 )
 from resnest.specs.detection.network import DetectionSpec
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, every
-from resnest.torch.layers.regions import being_exported, decode, grid, suppress
+from resnest.torch.layers.regions import being_exported, best_first, decode, grid, suppress
 from resnest.torch.layers.units import ConvUnit
 
 
@@ -86,7 +86,7 @@ class RPNHead(nn.Module):
             score, found = of_anchors(seen, 1).squeeze(-1).sigmoid(), of_anchors(moved, 4)
             anchors = anchors.expand_as(found)
             if being_exported() or score.shape[1] > rule.before:
-                score, best = score.sort(dim=1, descending=True)
+                score, best = best_first(score)
                 most = rule.before
                 if torch.compiler.is_exporting():  # a slice alone asks whether there are fewer, for good
                     most = torch.sym_min(score.shape[1], most)
