@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from resnest.backends.vocabulary import feature_options, sort_arguments
 from resnest.gluon.networks.detection import create_detector
 from resnest.gluon.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.gluon.networks.segmentation import create_segmenter
-from resnest.gluon.weights import load_weights
+from resnest.gluon.weights import filled
 from resnest.specs.arguments import unexpected
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.networks import find
@@ -105,12 +106,7 @@ def create_model(
     options |= feature_options(features_only, out_indices)
     arrays = choose(spec, pretrained, weights, root, asked=changes, headless=features_only, which=which)
     network = ResNeStFeatures if features_only else ResNeSt
-    model = network(spec, **options)
-    if arrays is None:
-        model.initialize(ctx=ctx)
-        model.drawn = True
-    else:
-        load_weights(model, arrays, ctx=ctx, copy=isinstance(weights, Mapping))
+    model: ResNeSt = filled(partial(network, spec, **options), arrays, ctx=ctx, copy=isinstance(weights, Mapping))
     return model
 
 

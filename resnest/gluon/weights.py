@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,19 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, ctx: Any = No
         else:
             target.set_data(source)
     model.drawn = False
+
+
+def filled(
+    build: Callable[[], Any], weights: Mapping[str, np.ndarray] | None, *, ctx: Any = None, copy: bool = True
+) -> Any:
+    """The network that `build` makes, with canonical `weights` as in `load_weights`; with None freshly drawn."""
+    model = build()
+    if weights is None:
+        model.initialize(ctx=ctx)
+        model.drawn = True
+    else:
+        load_weights(model, weights, ctx=ctx, copy=copy)
+    return model
 
 
 def get_weights(model: Any) -> dict[str, np.ndarray]:
@@ -178,10 +192,8 @@ class SavedModel(HubMixin):
 
     @classmethod
     def _build(cls, spec: Any, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-        ctx = options.get("ctx")
-        model: Any = cls.from_spec(spec, **{word: value for word, value in options.items() if word != "ctx"})
-        load_weights(model, arrays, ctx=ctx, copy=False)
-        return model
+        words = {word: value for word, value in options.items() if word != "ctx"}
+        return filled(partial(cls.from_spec, spec, **words), arrays, ctx=options.get("ctx"), copy=False)
 
 
 def canonical_names(model: Any) -> dict[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from resnest.backends.builders import builders
 from resnest.backends.choose import choose
@@ -19,7 +19,7 @@ from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.torch.networks.detection import create_detector
 from resnest.torch.networks.resnest import ResNeSt, ResNeStFeatures
 from resnest.torch.networks.segmentation import create_segmenter
-from resnest.torch.weights import load_weights
+from resnest.torch.weights import filled
 
 __all__ = [
     "create_model",
@@ -99,11 +99,7 @@ def create_model(
     options |= feature_options(features_only, out_indices)
     arrays = choose(spec, pretrained, weights, root, asked=changes, headless=features_only, which=which)
     network = ResNeStFeatures if features_only else ResNeSt
-    if arrays is None:
-        return network(spec, **options)
-    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
-        model = network(spec, **options)
-    load_weights(model, arrays, copy=isinstance(weights, Mapping))
+    model: ResNeSt = filled(partial(network, spec, **options), arrays, copy=isinstance(weights, Mapping))
     return model
 
 

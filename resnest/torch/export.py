@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ from resnest.torch.deploy import Rounded
 from resnest.torch.layers.regions import joined, operators
 from resnest.torch.layers.units import resize_like
 from resnest.torch.networks.table import NETWORKS
-from resnest.torch.weights import load_weights
+from resnest.torch.weights import filled
 
 if TYPE_CHECKING:  # mypy holds this module against what is asked of it
     from resnest.torch import export
@@ -131,10 +132,7 @@ def write(
     It computes in `dtype` ("float16", "bfloat16") where told, and takes and gives float32 all the same.
     """
     task = TASKS[type(spec)]
-    with torch.device("meta"):
-        model = NETWORKS[type(spec)](spec)
-    load_weights(model, weights)
-    network = task.ready(model.eval())
+    network = task.ready(filled(partial(NETWORKS[type(spec)], spec), weights).eval())
     if dtype is not None:
         network = Rounded(network, dtype).eval()
     side = task.smallest(spec) + 31  # the smallest itself would be taken for a constant

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,16 @@ def load_weights(model: Any, weights: Mapping[str, np.ndarray], *, copy: bool = 
     for name, counter in model.named_buffers():
         if counter.is_meta:
             _materialise(model, name, torch.zeros_like(counter, device="cpu"))
+
+
+def filled(build: Callable[[], Any], weights: Mapping[str, np.ndarray] | None, *, copy: bool = True) -> Any:
+    """The network that `build` makes, with canonical `weights` as in `load_weights`; with None freshly drawn."""
+    if weights is None:
+        return build()
+    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
+        model = build()
+    load_weights(model, weights, copy=copy)
+    return model
 
 
 def get_weights(model: Any) -> dict[str, np.ndarray]:
@@ -183,10 +194,7 @@ class SavedModel(HubMixin):
 
     @classmethod
     def _build(cls, spec: Any, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-        with torch.device("meta"):
-            model: Any = cls.from_spec(spec, **options)
-        load_weights(model, arrays, copy=False)
-        return model.eval()
+        return filled(partial(cls.from_spec, spec, **options), arrays, copy=False).eval()
 
 
 NO_WEIGHTS = "this network is on the meta device and has no weights yet: load_weights gives it some"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from resnest.gluon.deploy import deploy
 from resnest.gluon.layers.basic import BatchNorm, NormLayer, conv2d, nn, norm_of, sequential
 from resnest.gluon.layers.units import operators_for, pooled_unit, resize_like, unit
 from resnest.gluon.networks.resnest import ResNeStFeatures
-from resnest.gluon.weights import OnContexts, SavedModel, load_weights
+from resnest.gluon.weights import OnContexts, SavedModel, filled
 from resnest.specs.segmentation.heads import CLASSIFIER_STD, ASPPSpec, FCNSpec, HeadSpec, PSPSpec, SeparableASPPSpec
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.specs.segmentation.published import get_segmentation_spec
@@ -176,10 +177,5 @@ def create_segmenter(
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_segmentation_spec(name, **changes)
     arrays = arrays_of(weights, which)
-    model = Segmenter(spec, **options)
-    if arrays is None:
-        model.initialize(ctx=ctx)
-        model.drawn = True
-    else:
-        load_weights(model, arrays, ctx=ctx, copy=arrays is weights)
+    model: Segmenter = filled(partial(Segmenter, spec, **options), arrays, ctx=ctx, copy=arrays is weights)
     return model

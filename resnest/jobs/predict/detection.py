@@ -10,11 +10,9 @@ from PIL import Image
 
 from resnest.backends import registry
 from resnest.backends.registry import Detect
+from resnest.jobs.predict.checkpoint import open_checkpoint
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.detection.published import get_detection_spec
-from resnest.weights import load
-from resnest.weights.recognition import detection
-from resnest.weights.saved import spec_beside
 
 Found = dict[str, np.ndarray]
 """What is found in a photo: `boxes` (n, 4), `scores` (n,), `labels` (n,), and of some networks `masks` (n, H, W)."""
@@ -46,15 +44,8 @@ def open_finder(
     `which` chooses between the networks in the file, as in `resnest.weights.load`. Raises ValueError, naming the file,
     for weights that are no detector's or not the model's.
     """
-    spec = get_detection_spec(model) if model else None
-    saved = spec_beside(weights, spec.name if spec else None)
-    spec = saved if isinstance(saved, DetectionSpec) else spec
-    arrays = load(weights, which=which)
-    try:
-        spec = spec or detection.recognise({name: array.shape for name, array in arrays.items()})
-        arrays = detection.fit(arrays, spec, spec.tensors())
-    except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from None
+    published = get_detection_spec(model) if model else None
+    spec, arrays = open_checkpoint(DetectionSpec, weights, published, which)
     return Finder(spec, registry.load(backend).detector(spec, arrays, device))
 
 

@@ -19,11 +19,9 @@ from resnest.backends.registry import Predict
 from resnest.data.classes import label_dtype
 from resnest.data.photos import normalise
 from resnest.data.resize import bands, resize
+from resnest.jobs.predict.checkpoint import open_checkpoint
 from resnest.specs.segmentation.network import SegmentationSpec
 from resnest.specs.segmentation.published import get_segmentation_spec
-from resnest.weights import load
-from resnest.weights.recognition import segmentation
-from resnest.weights.saved import spec_beside
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales of a multi-scale prediction, as both toolboxes evaluate."""
@@ -195,13 +193,6 @@ def open_labeller(
     `which` chooses between the networks in the file, as in `resnest.weights.load`. Raises ValueError, naming the file,
     for weights that are no segmentation network's or not the model's.
     """
-    spec = get_segmentation_spec(model) if model else None
-    saved = spec_beside(weights, spec.name if spec else None)
-    spec = saved if isinstance(saved, SegmentationSpec) else spec
-    arrays = load(weights, which=which)
-    try:
-        spec = spec or segmentation.recognise({name: array.shape for name, array in arrays.items()})
-        arrays = segmentation.fit(arrays, spec, spec.tensors())
-    except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from None
+    published = get_segmentation_spec(model) if model else None
+    spec, arrays = open_checkpoint(SegmentationSpec, weights, published, which)
     return Labeller(spec, registry.load(backend).predictor(spec, arrays, device), inference, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, init_conv2d, lying_like, norm_of, reset
 from resnest.torch.layers.units import pooled_unit, resize_like, unit
 from resnest.torch.networks.resnest import ResNeStFeatures
-from resnest.torch.weights import SavedModel, load_weights
+from resnest.torch.weights import SavedModel, filled
 
 
 class Head(nn.Module):
@@ -193,9 +194,5 @@ def create_segmenter(
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_segmentation_spec(name, **changes)
     arrays = arrays_of(weights, which)
-    if arrays is None:
-        return Segmenter(spec, **options)
-    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
-        model = Segmenter(spec, **options)
-    load_weights(model, arrays, copy=arrays is weights)
+    model: Segmenter = filled(partial(Segmenter, spec, **options), arrays, copy=arrays is weights)
     return model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from resnest.gluon.layers.basic import BatchNorm, NormLayer, norm_of, sequential
 from resnest.gluon.layers.regions import align, decode, joined, paste, suppress
 from resnest.gluon.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead
 from resnest.gluon.networks.resnest import ResNeStFeatures
-from resnest.gluon.weights import OnContexts, SavedModel, load_weights
+from resnest.gluon.weights import OnContexts, SavedModel, filled
 from resnest.specs.detection.heads import BOX_SIZE, MASK_SIZE
 from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.detection.published import get_detection_spec
@@ -230,10 +231,5 @@ def create_detector(
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_detection_spec(name, **changes)
     arrays = arrays_of(weights, which)
-    model = Detector(spec, **options)
-    if arrays is None:
-        model.initialize(ctx=ctx)
-        model.drawn = True
-    else:
-        load_weights(model, arrays, ctx=ctx, copy=arrays is weights)
+    model: Detector = filled(partial(Detector, spec, **options), arrays, ctx=ctx, copy=arrays is weights)
     return model

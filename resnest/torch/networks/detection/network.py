@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from resnest.torch.layers.regions import align, decode, joined, operators, paste
 from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
 from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
 from resnest.torch.networks.resnest import ResNeStFeatures
-from resnest.torch.weights import SavedModel, load_weights
+from resnest.torch.weights import SavedModel, filled
 
 Detections = dict[str, Tensor]
 """What is found in an image: `boxes` (n, 4), `scores` (n,), `labels` (n,) from 0, and of some networks `masks`."""
@@ -278,9 +279,5 @@ def create_detector(
     options = {word: changes.pop(word) for word in ("norm_layer",) if word in changes}
     spec = get_detection_spec(name, **changes)
     arrays = arrays_of(weights, which)
-    if arrays is None:
-        return Detector(spec, **options)
-    with torch.device("meta"):  # no memory and no random numbers for what is overwritten anyway
-        model = Detector(spec, **options)
-    load_weights(model, arrays, copy=arrays is weights)
+    model: Detector = filled(partial(Detector, spec, **options), arrays, copy=arrays is weights)
     return model
