@@ -118,8 +118,9 @@ def _computes_as(ours: Any, *kinds: Any) -> bool:
     """Whether a block is of one of these kinds, and no subclass that computes something else."""
 
     def has_forward_of(kind: Any) -> bool:
-        names = ("forward", "hybrid_forward")
-        return all(getattr(type(ours), name) is getattr(kind, name) and name not in vars(ours) for name in names)
+        names = ("forward", "hybrid_forward")  # of a block that is not hybrid the first alone
+        kept = (getattr(type(ours), name, None) is getattr(kind, name, None) for name in names)
+        return all(kept) and not vars(ours).keys() & {*names}
 
     return any(isinstance(ours, kind) and has_forward_of(kind) for kind in kinds)
 
