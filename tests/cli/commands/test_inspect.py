@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 
+import numpy as np
 from safetensors.numpy import save_file
 
 from resnest import weights
@@ -27,6 +28,11 @@ def test_a_part_of_a_network_is_told_with_status_1(tmp_path):
     result = run("inspect", tmp_path / "a.safetensors", "--json")
     assert result.exit_code == 1
     assert "fc.bias" in json.loads(result.stdout)["complaint"]
+
+
+def test_a_name_in_a_file_is_told_as_it_is(tmp_path):
+    save_file(draw_weights(tiny()) | {"[red]head[/].weight": np.ones(3, "f4")}, tmp_path / "a.safetensors")
+    assert "[red]head[/].weight" in run("inspect", tmp_path / "a.safetensors").stdout
 
 
 def test_a_published_file_is_known_by_its_hash(tmp_path, monkeypatch):

@@ -3,12 +3,15 @@
 import importlib.util
 import json
 
+import numpy as np
 import pytest
 
+from resnest.jobs.bench import worker
 from resnest.jobs.bench.plot import plot
 from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
 from tests.support import cli
 from tests.support.paths import REPOSITORY
+from tests.support.specs import tiny
 
 JOB = Job("resnest14", size=33, threads=1)
 
@@ -59,6 +62,13 @@ def test_contenders_take_turns_in_processes_of_their_own():
 def test_a_contender_that_fails_says_its_last_words():
     with pytest.raises(RuntimeError, match="someone else ended without an answer: ValueError: there is no contender"):
         run(JOB, ["someone else"], rounds=1)
+
+
+def test_our_onnx_is_the_deploy_form(monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr(worker, "_onnxruntime", lambda content, images, threads: content)
+    graph = onnx.load_from_string(worker._onnx(tiny(), "deploy", np.zeros((1, 3, 33, 33), "f4"), 1, False)).graph
+    assert {"Conv", "BatchNormalization"} & {node.op_type for node in graph.node} == {"Conv"}
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

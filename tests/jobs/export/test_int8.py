@@ -9,6 +9,7 @@ from resnest.jobs.export.files import export
 from resnest.jobs.export.int8 import measure, quantize
 from resnest.specs.protocols import DEFAULT, preparation
 from resnest.weights.seeded import draw_weights
+from tests.support.cli import refused, run
 from tests.support.specs import tiny
 
 pytestmark = pytest.mark.torch  # an export is compared with PyTorch's prediction
@@ -64,3 +65,9 @@ def test_there_is_nothing_to_calibrate_on_without_photos(files, tmp_path):
     with pytest.raises(ValueError, match=r"INT8 needs photos to calibrate on: give a folder with some \(\.jpg"):
         quantize(files[0], tmp_path / "a.onnx", [], 64)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_int8_is_calibrated_on_is_a_folder(tmp_path):
+    (photo,) = save_photos(tmp_path, np.zeros((10, 12, 3), np.uint8))
+    command = ["export", "resnest14", "--format", "onnx", "--int8", photo, "--output", tmp_path / "a.onnx"]
+    assert "is no folder, as a folder of photos is" in refused(run(*command))

@@ -11,13 +11,14 @@ import resnest.weights
 from resnest import get_spec
 from resnest.data.annotations import read_annotations
 from resnest.jobs.predict.detection import open_finder
-from resnest.jobs.train.detection import JUDGED
+from resnest.jobs.train.detection import JUDGED, start
 from resnest.jobs.train.log import read_log
 from resnest.jobs.train.scenes import Scenes
 from resnest.jobs.train.start import open_training
 from resnest.jobs.verify.detection import verify
 from resnest.specs.detection.network import FAMILIES
 from resnest.specs.detection.published import get_detection_spec
+from resnest.specs.segmentation.published import get_segmentation_spec
 from resnest.weights import recognise
 from resnest.weights.seeded import first_weights
 from tests.support.cli import refused, run
@@ -188,6 +189,17 @@ def no_classes(content):
 
 def no_mask(content):
     content["annotations"][0]["segmentation"] = []
+
+
+def test_of_another_network_s_weights_too_those_are_taken_that_were_asked_for(tmp_path, data):
+    import torch
+
+    config = opened(tmp_path, data).config
+    segmenter = get_segmentation_spec("fcn_resnest101_cityscapes", backbone=config.spec.backbone, channels=8)
+    states = [{name: torch.full(shape, value) for name, shape in segmenter.tensors().items()} for value in (1.0, 2.0)]
+    torch.save(dict(zip(("state_dict", "state_dict_ema"), states)), tmp_path / "a.pth")
+    for which, value in {"model": 1, "ema": 2, None: 2}.items():
+        assert (start(config, tmp_path / "a.pth", which)["backbone.layer1.0.conv1.weight"] == value).all()
 
 
 @pytest.mark.parametrize(
