@@ -22,6 +22,7 @@ class Input(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
         try:
+            check_named(value)
             check_input(Path(value), self.what, file=self.file_okay, folder=self.dir_okay)
         except (ValueError, OSError) as error:
             self.fail(str(error), param, context)
@@ -59,6 +60,7 @@ class Output(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
         path = Path(value)
         try:
+            check_named(value)
             if self.dir_okay:
                 check_folder(path, file=self.file_okay)
             else:
@@ -70,6 +72,12 @@ class Output(click.Path):
             known = ", ".join(self.suffixes)
             self.fail(f"{path} has no suffix of a {self.what} that can be written; known are {known}", param, context)
         return path
+
+
+def check_named(value: str | os.PathLike) -> None:
+    """ValueError for the empty word that a variable without a value leaves: it would be the folder one is in."""
+    if not os.fspath(value):
+        raise ValueError("an empty word is no path: is a variable in it empty?")
 
 
 def check_input(path: Path, what: str, *, file: bool = True, folder: bool = False) -> None:

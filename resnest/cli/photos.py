@@ -60,14 +60,15 @@ def output_option(what: str, ending: str) -> Callable[..., Any]:
 def with_each(photos: Sequence[Path], what: str, use: Callable[[Path], None]) -> dict[Path, str]:
     """Use each photo, showing how far it is; of those that cannot be used photo -> why.
 
-    A photo that is alone raises its ValueError.
+    A photo that is alone raises its ValueError or FileNotFoundError.
     """
     left_out = {}
-    with Progress(console=errors, transient=True, disable=len(photos) == 1) as progress:
+    hidden = len(photos) == 1 or not errors.is_terminal
+    with Progress(console=errors, transient=True, disable=hidden) as progress:
         for photo in progress.track(photos, description=what):
             try:
                 use(photo)
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:
                 if len(photos) == 1:
                     raise
                 left_out[photo] = str(error)

@@ -52,12 +52,26 @@ class _Console(Console):
     def status(self, status: Any, **how: Any) -> Status:
         return super().status(Text(one_line(status)), **how)
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Rich's, but a table is as wide as it is: a narrower terminal breaks its lines, and cuts no figure off."""
+        endless = self.options.update(max_width=_UNBROKEN)
+        tables = [one for one in objects if isinstance(one, Table)]
+        before, self.width = (
+            self.width,
+            max([self.width, *(self.measure(one, options=endless).maximum for one in tables)]),
+        )
+        try:
+            super().print(*objects, **({"crop": False} if tables else {}) | how)
+        finally:
+            self.width = before
+
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 console = _Console(width=None if sys.stdout.isatty() else _UNBROKEN)
-errors = _Console(stderr=True)
+_one_terminal = sys.stdout.isatty() and sys.stderr.isatty() and os.path.sameopenfile(1, 2)
+errors = console if _one_terminal else _Console(stderr=True)  # one writer, or a line would land behind a moving status
 
 
 class BadInput(click.ClickException):

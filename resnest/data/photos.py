@@ -124,4 +124,5 @@ def find_photos(folder: str | os.PathLike) -> list[Path]:
     """The photos in `folder`, sorted; FileNotFoundError where it is none."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder} with photos")
-    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTOS)
+    found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTOS)
+    return sorted(path for path in found if path.is_file() or path.is_symlink())  # no folder, and no pipe to wait for

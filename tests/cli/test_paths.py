@@ -119,3 +119,12 @@ def test_a_folder_is_made_where_the_one_above_it_is_there(tmp_path, monkeypatch)
 
 def test_a_device_is_written_to_as_it_is():
     check_output(Path("/dev/null"), "a picture")
+
+
+@pytest.mark.parametrize(
+    "words", [["predict", ""], ["predict", "a.png", "--weights", ""], ["attention", "a.png", "-o", ""]]
+)
+def test_an_empty_word_is_not_the_folder_one_is_in(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"a")
+    assert "an empty word is no path" in refused(run(*words))

@@ -1,12 +1,13 @@
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnest import get_spec
-from resnest.data.photos import MEAN, STD, load_image, normalise, open_photo, prepare, square
+from resnest.data.photos import MEAN, STD, find_photos, load_image, normalise, open_photo, prepare, square
 from resnest.specs.protocols import Preparation, preparation
 from tests.support.paths import FIXTURES, REPOSITORY
 
@@ -129,3 +130,14 @@ def test_normalising_is_its_formula_to_the_bit_and_adds_noise_before():
     assert np.array_equal(normalise(image)[0], expected.transpose(2, 0, 1))
     noise = np.array([0.1, -0.2, 0.3])
     assert (normalise(image, noise) - normalise(image)).mean(axis=(0, 2, 3)) == pytest.approx(noise / STD, rel=1e-5)
+
+
+def test_in_a_folder_photos_are_files_and_links_even_to_nowhere(tmp_path):
+    (tmp_path / "album.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for place in ("album.jpg/a.png", "b.JPG"):
+        picture(8, 8).save(tmp_path / place)
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "again").symlink_to(".")
+    names = [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)]
+    assert names == ["album.jpg/a.png", "b.JPG", "gone.jpg"]

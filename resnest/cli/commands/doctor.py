@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import click
+from rich.text import Text
 
 from resnest.cli.terminal import BROKEN_BOUND, Command, console, errors, print_json
 
@@ -21,15 +22,15 @@ def command(as_json: bool) -> None:
     """
     from resnest.jobs.doctor import BROKEN, MISSING, WORKS, examine, healthy
 
-    marks = {WORKS: "[green]works[/]  ", MISSING: "[yellow]missing[/]", BROKEN: "[red]broken[/] "}
+    marks = {WORKS: ("works  ", "green"), MISSING: ("missing", "yellow"), BROKEN: ("broken ", "red")}
     found = []
     with errors.status("looking") as status:
         for one in examine(lambda what: status.update(f"looking at: {what}")):
             found.append(one)
             if not as_json:
                 mend = f"\n{'':22}{one.mend}" if one.mend else ""
-                console.print(f"{marks[one.state]} ", end="")
-                console.print(f"{one.what:14}{one.detail}{mend}", soft_wrap=True, markup=False, highlight=False)
+                line = Text.assemble(marks[one.state], f" {one.what:14}{one.detail}{mend}")
+                console.print(line, soft_wrap=True, highlight=False)
     if as_json:
         print_json([dataclasses.asdict(one) for one in found])
     if not healthy(found):

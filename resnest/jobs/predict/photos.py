@@ -16,11 +16,11 @@ MADE = (DETECTIONS, OVERLAY, LABELS, ATTENTION)
 def photos_in(paths: Sequence[Path]) -> list[Path]:
     """The photos among `paths` and in those that are folders, where what was made of photos last time is left out.
 
-    Raises FileNotFoundError for what does not exist and ValueError where there is no photo. A photo that is alone is
-    looked into: of several the others can still be used.
+    Raises FileNotFoundError for a path that does not exist and ValueError where there is no photo. A photo that is
+    alone is looked into: of several the others can still be used, where a folder has a link that leads nowhere too.
     """
     photos = [photo for path in paths for photo in (_unmade(path) if path.is_dir() else [path])]
-    missing = [photo for photo in photos if not photo.exists()]
+    missing = [path for path in paths if not path.exists()]
     if missing:
         raise FileNotFoundError(f"there is no photo {missing[0]}")
     if not photos:

@@ -55,6 +55,16 @@ def test_the_most_probable_classes_with_their_names_and_probabilities(folder):
     assert [row["name"] for row in one["classes"]] == [names[number] for number in best]
 
 
+def test_a_link_that_leads_nowhere_is_left_out_of_its_folder(folder, tmp_path):
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "c.jpg").symlink_to("nowhere")
+    words = ["--weights", folder / "thousand.safetensors", "--size", 64, "--top", 1, "--csv"]
+    result = run("predict", tmp_path / "photos", *words)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (1, 3)
+    assert result.stderr == f"left out: there is no photo {tmp_path / 'photos' / 'c.jpg'}\n"
+    assert "there is no photo" in refused(run("predict", tmp_path / "photos" / "c.jpg", *words))
+
+
 def test_a_folder_is_told_photo_by_photo(folder):
     result = run("predict", folder / "photos", "--weights", folder / "thousand.safetensors", "--csv", "--size", 64)
     assert result.exit_code == 0, result.output
