@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from resnest import get_spec
 from resnest.cli import main
+from resnest.cli.commands import parity
 from resnest.cli.paths import Input, Output
+from resnest.jobs.parity import STAGE_BOUND, Difference
 from tests.support.cli import run
 from tests.support.paths import REPOSITORY
 
@@ -58,3 +61,16 @@ def test_the_readme_shows_what_the_command_prints():
     written = [line.rstrip() for line in (REPOSITORY / "README.md").read_text().splitlines()]
     start = written.index(printed[0])
     assert written[start : start + 14] == printed[:14]
+
+
+def test_the_readme_shows_the_table_that_parity_prints(capsys):
+    """But for the last digits, which depend on the processor; the bounds hold for those that are shown."""
+    (shown,) = (block for block in blocks(REPOSITORY / "README.md", "") if "against" in block)
+    spec = get_spec("resnest50")
+    _, _, *rows = shown.splitlines()
+    shapes = {**spec.cost(spec.image_size).stages, "logits": (spec.num_classes,)}
+    found = {name: (float(absolute), float(relative)) for name, _, absolute, relative, *_ in map(str.split, rows)}
+    differences = [Difference(name, (1, *shapes[name]), *found[name], STAGE_BOUND["float64"]) for name in found]
+    report = {"model": spec.name, "size": spec.image_size, "dtype": "float64", "deploy": False}
+    parity._print(report, differences, [])
+    assert capsys.readouterr().out == shown

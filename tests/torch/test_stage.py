@@ -4,8 +4,9 @@ import copy
 
 import torch
 
-from resnest.torch import ResNeSt, load_weights
+from resnest.torch import ResNeSt, load_weights, resnest50
 from resnest.weights.seeded import draw_weights
+from tests.support.paths import REPOSITORY
 from tests.support.specs import tiny, tiny_segmenter
 
 SPEC = tiny(stage_depths=(2, 2, 1, 1))
@@ -43,26 +44,38 @@ def test_going_back_twice_is_the_same():
     assert torch.equal(step(saving, times=2), step(plain, times=2))
 
 
-def kept_bytes(model):
-    """What the graph of one step holds on to."""
+def kept_bytes(model, x):
+    """What the graph of one step holds on to beside the weights."""
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept = {}
 
     def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(torch.zeros(4, 3, 64, 64, dtype=torch.float64))
-    return sum(kept.values())
+        model(x)
+    return sum(storage.nbytes() for key, storage in kept.items() if key not in weights)
 
 
 def test_less_is_kept_and_it_can_be_switched_off():
-    model = build()
-    before = kept_bytes(model)
+    model, x = build(), torch.zeros(4, 3, 64, 64, dtype=torch.float64)
+    before = kept_bytes(model, x)
     model.set_grad_checkpointing()
-    assert kept_bytes(model) < 0.6 * before
+    assert kept_bytes(model, x) < 0.6 * before
     model.set_grad_checkpointing(False)
-    assert kept_bytes(model) == before
+    assert kept_bytes(model, x) == before
+
+
+def test_the_page_says_how_much_is_kept():
+    with torch.device("meta"):  # sizes without numbers
+        model, x = resnest50().train(), torch.empty(2, 3, 224, 224)
+    plain = kept_bytes(model, x)
+    model.set_grad_checkpointing()
+    megabytes = [f"{count / 2e6:.0f} MB" for count in (kept_bytes(model, x), plain)]
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    assert f"{megabytes[0]} an image instead of {megabytes[1]}" in page
 
 
 def test_prediction_and_scripting_do_not_see_it():
