@@ -141,3 +141,9 @@ def test_words_that_make_no_sense_are_one_sentence(name, folder, begun):
     for given in [[name, "--nonsense"], *nonsense]:
         refused(run(*given))
     assert begun == []
+
+
+@pytest.mark.parametrize("name", main.list_commands(None))
+def test_what_is_written_may_be_said_briefly(name):
+    opts = [param.opts for param in main.get_command(None, name).params if "--output" in param.opts]
+    assert opts in ([], [["-o", "--output"]])

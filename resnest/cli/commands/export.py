@@ -22,7 +22,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 @click.command("export", cls=Command)
 @click.argument("name", type=NETWORK)
 @click.option("--format", type=Word(_FORMATS), required=True)
-@click.option("--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
+@click.option("-o", "--output", type=Output("network file"), help="The file; without it NAME in the current folder.")
 @click.option("--weights", type=Weights(), help="A weight file; without it seeded weights are drawn.")
 @pretrained_option
 @which_option

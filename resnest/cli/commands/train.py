@@ -34,7 +34,11 @@ from resnest.specs import find
     help="A folder with train/ and val/, or .rec files; of a detector COCO's folders, with annotations/.",
 )
 @click.option(
-    "--output", type=Output("folder", file=False, folder=True), required=True, help="A folder to write everything into."
+    "-o",
+    "--output",
+    type=Output("folder", file=False, folder=True),
+    required=True,
+    help="A folder to write everything into.",
 )
 @click.option("--backend", type=Word([*registry.BACKENDS]), help="Where to train; without it the first backend.")
 @click.option("--weights", type=Weights(), help="A weight file to start from, of any classes.")
