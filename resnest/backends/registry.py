@@ -147,6 +147,9 @@ BACKENDS: dict[str, Row] = {
 }
 """Every backend, the one that the others are compared with first."""
 
+FIRST = next(iter(BACKENDS))
+"""The backend that is taken where nobody asks for one."""
+
 
 def row(name: str) -> Row:
     """What there is to say of the backend called `name`; ValueError where there is none."""

@@ -11,7 +11,7 @@ import click
 
 from resnest.cli.paths import Weights
 from resnest.cli.values import CLASSIFIER, DETECTOR, SEGMENTER, SIDE, Device, Key, NetworkName, Word
-from resnest.specs import ResNeStSpec, find
+from resnest.specs import find
 from resnest.specs.arguments import closest
 from resnest.specs.protocols import PROTOCOLS
 
@@ -62,10 +62,10 @@ def weight_file(name: str, weights: Path | None, pretrained: str | None) -> Path
         return weights
     if weights is not None:
         raise ValueError(f"--pretrained goes without --weights {weights}")
-    if not isinstance(find(name), ResNeStSpec):
-        raise ValueError(f"no address of published weights of {name} is known: give --weights")
-    from resnest.weights.published.pretrained import download
+    from resnest.weights.published.pretrained import CHECKPOINTS, download
 
+    if find(name).name not in {row.variant for row in CHECKPOINTS}:
+        raise ValueError(f"no address of published weights of {name} is known: give --weights")
     return download(name, None if pretrained == FIRST else pretrained)
 
 

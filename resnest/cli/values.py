@@ -14,18 +14,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from resnest.specs import (
-    find,
-    get_detection_spec,
-    get_segmentation_spec,
-    get_spec,
-    list_detection_models,
-    list_models,
-    list_segmentation_models,
-)
+from resnest.specs import DetectionSpec, ResNeStSpec, SegmentationSpec, find
 from resnest.specs.arguments import closest
+from resnest.specs.networks import TASKS
 from resnest.specs.recipe import LONGEST_SIDE
-from resnest.specs.recipes import presets_of
+from resnest.specs.recipes import PRESETS, presets_of
 
 SIDE = click.IntRange(1, LONGEST_SIDE)
 BATCH = click.IntRange(1, 65536)
@@ -135,11 +128,11 @@ class NetworkName(click.ParamType):
         return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
 
 
-CLASSIFIER = NetworkName(get_spec, list_models())
-SEGMENTER = NetworkName(get_segmentation_spec, list_segmentation_models())
-DETECTOR = NetworkName(get_detection_spec, list_detection_models())
-TRAINED = NetworkName(lambda name: presets_of(find(name)), [*list_models(), *list_detection_models()])
-NETWORK = NetworkName(find, [*list_models(), *list_segmentation_models(), *list_detection_models()])
+CLASSIFIER, SEGMENTER, DETECTOR = (
+    NetworkName(TASKS[kind].get, [*TASKS[kind].variants]) for kind in (ResNeStSpec, SegmentationSpec, DetectionSpec)
+)
+TRAINED = NetworkName(lambda name: presets_of(find(name)), [name for kind in PRESETS for name in TASKS[kind].variants])
+NETWORK = NetworkName(find, [name for task in TASKS.values() for name in task.variants])
 
 
 class Device(click.ParamType):

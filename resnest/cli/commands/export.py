@@ -13,7 +13,7 @@ from resnest.cli.options import output_stride_option, pretrained_option, weight_
 from resnest.cli.paths import Input, Output, Weights, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
 from resnest.cli.values import NETWORK, Size, Word
-from resnest.specs import ResNeStSpec, find
+from resnest.specs import find
 from resnest.specs.protocols import preparation
 
 _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in row.formats)]
@@ -69,26 +69,21 @@ def command(
 
     Example: resnest export resnest50 --pretrained --format onnx
     """
-    from resnest.data.photos import find_photos
     from resnest.jobs.export import files
-    from resnest.jobs.export.int8 import check, export_int8
+    from resnest.jobs.export.int8 import export_int8
     from resnest.jobs.parity import open_network
     from resnest.weights.published.pretrained import protocol_of
     from resnest.weights.saved import spec_beside
 
     spec: Any = find(name)
     spec = spec_beside(weights, spec.name) or spec
-    if int8 is not None:
-        _check_int8(spec, format, dtype)
+    photos = [] if int8 is None else _calibration(int8, spec, format, dtype)
     if output_stride is not None:
         spec = spec.at_stride(output_stride)
     end = files.suffix(format) if int8 is None else "-int8.onnx"
     path = Path(f"{spec.name}{end}") if output is None else output
     outputs = dict(zip(("the network", "the tensors beside it"), files.written(path, format)))
     inputs = {} if weights is None else {"the weights": weights}
-    photos = [] if int8 is None else find_photos(int8)
-    if int8 is not None:
-        check(photos)
     check_outputs(outputs, inputs)
     files.check(spec, format, size, dtype)
     weights = weight_file(name, weights, pretrained)
@@ -113,11 +108,18 @@ def command(
     exit_status(rows)
 
 
-def _check_int8(spec: Any, format: str, dtype: str | None) -> None:
-    """ValueError where the network cannot be written in INT8."""
+def _calibration(folder: Path, spec: Any, format: str, dtype: str | None) -> list[Path]:
+    """The photos in a folder that INT8 is calibrated on; ValueError where the network cannot be written so."""
+    from resnest.data.photos import find_photos
+    from resnest.jobs.export.int8 import check
+    from resnest.jobs.export.tasks import TASKS
+
     if format != "onnx":
         raise ValueError(f"--int8 goes with --format onnx, not with {format}")
     if dtype is not None:
         raise ValueError(f"--int8 and --dtype {dtype} are two ways of rounding: take one")
-    if not isinstance(spec, ResNeStSpec):
+    if TASKS[type(spec)].onnx is not None:  # what is rounded is a graph of our own
         raise ValueError(f"--int8 goes with a classifier, and {spec.name} is none")
+    photos = find_photos(folder)
+    check(photos)
+    return photos

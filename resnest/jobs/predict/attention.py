@@ -74,7 +74,7 @@ def open_watcher(
     *,
     model: str | None = None,
     which: str | None = None,
-    backend: str = "torch",
+    backend: str = registry.FIRST,
     protocol: str | None = None,
     size: int | None = None,
 ) -> Watcher:

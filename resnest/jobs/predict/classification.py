@@ -60,7 +60,7 @@ def open_classifier(
     *,
     model: str | None = None,
     which: str | None = None,
-    backend: str = "torch",
+    backend: str = registry.FIRST,
     device: str = "cpu",
     protocol: str | None = None,
     size: int | None = None,

@@ -36,7 +36,7 @@ def open_finder(
     *,
     model: str | None = None,
     which: str | None = None,
-    backend: str = "torch",
+    backend: str = registry.FIRST,
     device: str = "cpu",
 ) -> Finder:
     """The detector of a checkpoint: the published one called `model`, or without it what the tensors are recognised as.

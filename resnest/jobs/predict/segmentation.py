@@ -184,7 +184,7 @@ def open_labeller(
     *,
     model: str | None = None,
     which: str | None = None,
-    backend: str = "torch",
+    backend: str = registry.FIRST,
     device: str = "cpu",
     size: int | None = None,
 ) -> Labeller:

@@ -13,9 +13,6 @@ from resnest.jobs.train.run import Training
 from resnest.jobs.train.tasks import task_of
 from resnest.specs.networks import find
 
-FIRST = next(iter(registry.BACKENDS))
-"""The backend that trains where nothing else is said."""
-
 
 def open_training(
     name: str,
@@ -42,7 +39,7 @@ def open_training(
     if checkpoints.steps() and not resume:
         raise ValueError(f"{output} holds a training already: go on with it by --resume, or give another --output")
     found = checkpoints.latest() if resume else None
-    backend = backend or (FIRST if found is None else found.facts["backend"])
+    backend = backend or (registry.FIRST if found is None else found.facts["backend"])
     training.load(backend).check_spec(find(name))
     images = task.open_data(data)
     if found is None:

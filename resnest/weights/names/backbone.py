@@ -134,9 +134,6 @@ DIALECTS: dict[str, Dialect] = {
 }
 """Every dialect, in the order in which their signs are looked for."""
 
-MXNET_DIALECTS = tuple(name for name, dialect in DIALECTS.items() if dialect.norm)
-"""The dialects of MXNet's files: those with words of their own for a batch norm."""
-
 CANONICAL = "torch"
 """The dialect whose names are the canonical ones."""
 
