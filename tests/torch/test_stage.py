@@ -78,6 +78,19 @@ def test_the_page_says_how_much_is_kept():
     assert f"{megabytes[0]} an image instead of {megabytes[1]}" in page
 
 
+def test_compiled_the_step_and_the_running_statistics_are_the_same_too():
+    plain = build().layer2
+    saving = copy.deepcopy(plain)
+    saving.grad_checkpointing = True
+    x = torch.randn(4, 256, 8, 8, dtype=torch.float64)
+    for stage in (plain, torch.compile(saving, backend="aot_eager", fullgraph=True)):
+        stage(x.requires_grad_()).square().mean().backward()
+    for (name, a), b in zip(saving.named_parameters(), plain.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12, msg=name)
+    for (name, a), b in zip(saving.named_buffers(), plain.buffers()):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12, msg=name)
+
+
 def test_prediction_and_scripting_do_not_see_it():
     model = build().eval()
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)

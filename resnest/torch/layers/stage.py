@@ -28,6 +28,10 @@ class Stage(nn.Sequential):
         return x
 
     def forward_checkpointed(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # what is computed again there are the maps, and statistics once
+            for block in self:
+                x = checkpoint(block, x, use_reentrant=False)
+            return x
         for block in self:
             x = checkpoint(block, x, use_reentrant=False, context_fn=partial(contexts, block))
         return x
