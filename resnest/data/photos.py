@@ -74,7 +74,12 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """Any image in 8-bit RGB. Grey of 16 bits keeps its upper 8, where Pillow would take all above 255 for white."""
+    """Any image in 8-bit RGB. Grey of 16 bits keeps its upper 8, where Pillow would take all above 255 for white.
+
+    Raises ValueError for one of real numbers, of which Pillow would take those up to 1 for black.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are real numbers, and nothing says which is white: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     return image.convert("RGB")

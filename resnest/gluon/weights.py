@@ -92,6 +92,8 @@ def live_spec(model: Any) -> ResNeStSpec:
 
     Raises ValueError, naming it, for a block that was changed so that no spec says it.
     """
+    if any(parameter._data is None for parameter in _parameters(model).values()):
+        raise ValueError("this network has no weights yet: initialize it, or load_weights gives it some")
     shapes = _shapes(model)
     spec = model.spec.resized(shapes)
     built = built_from_spec(model, spec)

@@ -141,3 +141,9 @@ def test_in_a_folder_photos_are_files_and_links_even_to_nowhere(tmp_path):
     (tmp_path / "again").symlink_to(".")
     names = [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)]
     assert names == ["album.jpg/a.png", "b.JPG", "gone.jpg"]
+
+
+def test_a_photo_of_real_numbers_is_refused_and_not_black(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif is no photo that can be read: its pixels are real numbers"):
+        open_photo(tmp_path / "a.tif")

@@ -28,3 +28,10 @@ def test_norms_that_do_not_scale_are_read_as_what_they_do():
     assert relative(backend.predict(deployed, images), backend.predict(model, images)) < 1e-5
     with pytest.raises(ValueError, match=r"conv1\.1\.weight scales, and this network's norms have scale=False"):
         backend.module.load_weights(backend.module.ResNeSt(tiny(), norm_kwargs={"scale": False}), draw_weights(tiny()))
+
+
+@pytest.mark.gluon
+def test_a_network_without_weights_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="has no weights yet: initialize it"):
+        Backend("gluon").module.ResNeSt(tiny()).save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
