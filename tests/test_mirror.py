@@ -36,6 +36,8 @@ ONE_ALONE = {
     "networks.detection.heads.draw_normal": "the same",
     "networks.detection.heads.draw_uniform": "the same",
     "deploy.OptimizedModel": "what AOTInductor compiles checks no shape by itself; MXNet's graph does, and takes any",
+    "deploy.OptimizedDetector": "the same",
+    "deploy.Pyramid": "the same",
     "deploy.Rounded": "MXNet rewrites a graph for another dtype by itself",
     "deploy.keep_freed_memory": "MXNet keeps memory by itself",
     "layers.basic.AvgPool2d": "torch.export asks for more than its own layer gives, with sizes left open",

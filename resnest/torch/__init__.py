@@ -2,7 +2,7 @@
 
 from resnest.torch import _torch, builders  # noqa: F401  # _torch first: without PyTorch it says what to install
 from resnest.torch.builders import *  # noqa: F403  # its __all__: create_model and one builder for each variant
-from resnest.torch.deploy import OptimizedModel, optimize
+from resnest.torch.deploy import OptimizedDetector, OptimizedModel, optimize
 from resnest.torch.layers.dropblock import DropBlock, DropBlockScheduler
 from resnest.torch.layers.splat import SplitAttention
 from resnest.torch.networks.detection import Detector, create_detector
@@ -15,6 +15,7 @@ __all__ = [
     "Detector",
     "DropBlock",
     "DropBlockScheduler",
+    "OptimizedDetector",
     "OptimizedModel",
     "ResNeSt",
     "ResNeStFeatures",

@@ -117,6 +117,39 @@ class Rounded(torch.nn.Module):
         return [output.to(images.dtype) for output in outputs]
 
 
+class Pyramid(torch.nn.Module):
+    """What of a detector has fixed shapes and is most of its work: images (N, C, H, W) -> the pyramid's five maps."""
+
+    def __init__(self, detector: Any):
+        super().__init__()
+        self.backbone = detector.backbone
+        self.neck = detector.neck
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.neck(self.backbone(images))
+
+
+class OptimizedDetector:
+    """A detector with a compiled pyramid: it finds what `model` does, in images that the `pyramid` was compiled for.
+
+    What follows the pyramid is the deploy form of `model`. A `pyramid` that `optimize` kept at a path is
+    `OptimizedModel.load(path)`. Raises ValueError for other images than it was compiled for.
+    """
+
+    def __init__(self, model: Any, pyramid: OptimizedModel):
+        self.detector = deploy(model)
+        self.pyramid = self.detector.forward_pyramid = pyramid
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, sizes: Sequence[Sequence[int]] | None = None) -> Any:
+        self.pyramid.check(images)
+        return self.detector(images, sizes)
+
+    def predict(self, photos: Sequence[Any]) -> Any:
+        """What is found in photos, as `Detector.predict` finds it; the batch that they make has to be of the shape."""
+        return self.detector.predict(photos)
+
+
 SIGNATURE = "resnest"
 """Under this name a package keeps what images it takes."""
 
@@ -129,7 +162,7 @@ def optimize(
     dynamic: bool = False,
     keep_memory: bool = False,
     dtype: str | None = None,
-) -> OptimizedModel:
+) -> OptimizedModel | OptimizedDetector:
     """A compiled function that predicts what `model` does, for images of the shape of `example`, (N, C, H, W).
 
     AOTInductor compiles the deploy form, channels last and with frozen weights, so that each
@@ -138,14 +171,10 @@ def optimize(
     this kind of processor. With `dynamic` the batch, height and width stay open, which costs
     speed. `path` keeps it as a `.pt2` package, which `OptimizedModel.load` opens in the next process.
     `keep_memory` calls `keep_freed_memory`, which is for the whole process. `dtype` ("bfloat16", "float16") is what it
-    computes in; images and results keep the dtype of `example`. Raises ValueError for a path of another kind,
-    for a dtype that the processor has no instructions for, and for a detector, whose boxes are as many as it finds.
+    computes in; images and results keep the dtype of `example`. Of a detector the backbone and the pyramid are
+    compiled, kept and computed in `dtype`: see `OptimizedDetector`. Raises ValueError for a path of another kind, and
+    for a dtype that the processor has no instructions for.
     """
-    if TASKS[type(model.spec)].finds:
-        raise ValueError(
-            f"{model.spec.name} is a detector, and compiled code makes as many boxes of each image: take"
-            " model.deploy(), which is fast, or optimize model.backbone alone"
-        )
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
     if dtype is not None and example.device.type == "cpu":
@@ -153,10 +182,21 @@ def optimize(
     if keep_memory:
         keep_freed_memory()
     network = deploy(model).to(memory_format=torch.channels_last)
+    is_detector = TASKS[type(model.spec)].finds
+    if is_detector:
+        network, coarsest = Pyramid(network).eval(), model.spec.anchors.strides[-1]
+    else:
+        coarsest = getattr(model.spec, "backbone", model.spec).feature_strides[-1]
     if dtype is not None:
         network = Rounded(network, dtype)
-    body = getattr(model.spec, "backbone", model.spec)
-    minimum = body.feature_strides[-1] + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
+    minimum = coarsest + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
+    compiled = _compiled(network, example, path, dynamic, minimum)
+    return OptimizedDetector(model, compiled) if is_detector else compiled
+
+
+def _compiled(
+    network: Any, example: Tensor, path: str | os.PathLike | None, dynamic: bool, minimum: int
+) -> OptimizedModel:
     shape = [None, example.shape[1], None, None] if dynamic else list(example.shape)
     signature = {
         "shape": shape,

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from resnest.torch import Detector, OptimizedModel, ResNeSt, ResNeStFeatures, load_weights, optimize
+from resnest.torch import Detector, OptimizedDetector, OptimizedModel, ResNeSt, ResNeStFeatures, load_weights, optimize
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny, tiny_detector
 
@@ -120,6 +121,74 @@ def test_a_dtype_that_the_processor_has_not_is_refused_before_the_work(monkeypat
         optimize(None, torch.zeros(1, 3, 64, 64), dtype="bfloat16")
 
 
-def test_a_detector_is_not_compiled_and_the_sentence_says_what_is():
-    with pytest.raises(ValueError, match=r"take model\.deploy\(\), which is fast, or optimize model\.backbone alone"):
-        optimize(Detector(tiny_detector()), torch.zeros(1, 3, 64, 64))
+class Package:
+    """What stands in for a compiled package: the program that would be compiled, run as it is."""
+
+    def __init__(self, program, metadata):
+        self.program = program.module()
+        self.get_metadata = lambda: metadata
+
+    def __call__(self, images):
+        return self.program(images)
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    kept = {}
+
+    def package(program, package_path, inductor_configs):
+        kept[package_path] = Package(program, inductor_configs["aot_inductor.metadata"])
+        return package_path
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", package)
+    monkeypatch.setattr("torch._inductor.aoti_load_package", kept.get)
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx512_bf16"])
+
+
+def a_detector():
+    spec = tiny_detector("mask_rcnn", score_threshold=0.0, scale=(160, 96))
+    model = Detector(spec).eval()
+    load_weights(model, draw_weights(spec))
+    return model
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_detector_with_a_compiled_pyramid_finds_the_same(tmp_path, dynamic):
+    model, path = a_detector(), tmp_path / "pyramid.pt2"
+    images = torch.randn((1, 3, 96, 160), generator=torch.Generator().manual_seed(0))
+    fast = optimize(model, images, path, dynamic=dynamic)
+    again = OptimizedDetector(model, OptimizedModel.load(path))
+    photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    others = torch.randn(2, 3, 97, 70)
+    for optimized in (fast, again):
+        pairs = [(model(images, [(90, 150)]), optimized(images, [(90, 150)]))]
+        pairs.append((model.predict([photo]), optimized.predict([photo])))
+        if dynamic:
+            pairs.append((model(others), optimized(others)))
+        else:
+            with pytest.raises(ValueError, match="for images of 1x3x96x160 and not 2x3x97x70"):
+                optimized(others)
+            with pytest.raises(ValueError, match="for images of 1x3x96x160 and not 1x3x160x96"):
+                optimized.predict([photo.swapaxes(0, 1)])
+        for expected, found in pairs:
+            for one, other in zip(expected, found, strict=True):
+                assert len(one["boxes"]) > 5
+                assert torch.equal(one["labels"], other["labels"])
+                torch.testing.assert_close(one["boxes"], other["boxes"], rtol=1e-4, atol=1e-3)
+                assert not other["scores"].requires_grad
+    if dynamic:
+        with pytest.raises(ValueError, match="at least 65 pixels a side"):
+            fast(torch.zeros(1, 3, 64, 96))
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_detectors_pyramid_alone_is_computed_in_another_dtype():
+    model = a_detector()
+    images = torch.randn((1, 3, 96, 160), generator=torch.Generator().manual_seed(0))
+    fast = optimize(model, images, dtype="bfloat16")
+    with torch.no_grad():
+        for exact, found in zip(model.forward_pyramid(images), fast.pyramid(images), strict=True):
+            assert found.dtype == torch.float32
+            assert 0.0002 < float((found - exact).abs().max() / exact.abs().max()) < 0.05
+    assert {weight.dtype for weight in fast.detector.parameters()} == {torch.float32}
