@@ -32,7 +32,7 @@ TORCHVISIONS = {"faster_rcnn": "fasterrcnn_resnet50_fpn_v2", "mask_rcnn": "maskr
 FRAME = (800, 1333)
 PADDED = (800, 1344)
 PHOTO = (3000, 4000)
-ROUNDS = 5
+ROUNDS = 3
 
 
 def named(family: str) -> str:

@@ -195,4 +195,4 @@ def test_both_backends_have_the_same_surface():
     import resnest.torch
 
     assert set(resnest.gluon.__all__) - set(resnest.torch.__all__) == {"get_model"}
-    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"OptimizedModel"}
+    assert set(resnest.torch.__all__) - set(resnest.gluon.__all__) == {"OptimizedDetector", "OptimizedModel"}

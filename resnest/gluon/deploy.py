@@ -36,11 +36,12 @@ def optimize(model: Any, example: Any) -> Any:
     """A hybridized deploy form of `model`, for images of the shape of `example`, (N, C, H, W), on a CPU.
 
     MXNet's oneDNN backend puts ReLUs and residual adds into the convolutions before them and lays
-    out each weight once as the processor wants it; memory is planned once. Raises
-    ValueError where MXNet was built without oneDNN.
+    out each weight once as the processor wants it; memory is planned once. Of a segmenter or a detector that is the
+    backbone, most of its work: the heads are no graph. Raises ValueError where MXNet was built without oneDNN.
     """
     if not mx.runtime.Features().is_enabled("MKLDNN"):
         raise ValueError("this MXNet was built without oneDNN: hybridize model.deploy() instead of optimizing it")
     optimized = deploy(model)
-    optimized.optimize_for(example, backend="MKLDNN", static_alloc=True, static_shape=True)
+    graph = getattr(optimized, "backbone", optimized)
+    graph.optimize_for(example, backend="MKLDNN", static_alloc=True, static_shape=True)
     return optimized

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like, relative
 from tests.support.backends import Backend
-from tests.support.specs import tiny
+from tests.support.specs import tiny, tiny_detector, tiny_segmenter
 
 
 @pytest.mark.gluon
@@ -35,3 +36,19 @@ def test_a_network_without_weights_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="has no weights yet: initialize it"):
         Backend("gluon").module.ResNeSt(tiny()).save_pretrained(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.gluon
+def test_gluon_optimizes_the_backbone_of_segmenters_and_detectors():
+    backend = Backend("gluon")
+    model = backend.build(tiny_segmenter("aspp_sep"))
+    images = photo_like(2, 3, 64, 50, dtype="float32")
+    optimized = backend.module.optimize(model, backend.array(images))
+    assert "sg_mkldnn_conv" in str(optimized.backbone._cached_graph[1].get_internals().list_outputs())
+    assert relative(backend.predict(optimized, images), backend.predict(model, images)) < 1e-5
+
+    model = backend.build(tiny_detector("mask_rcnn", score_threshold=0.0))
+    optimized = backend.module.optimize(model, backend.array(images))
+    for expected, found in zip(model(backend.array(images)), optimized(backend.array(images)), strict=True):
+        assert np.array_equal(expected["labels"], found["labels"])
+        assert np.allclose(expected["boxes"], found["boxes"], atol=1e-2)
