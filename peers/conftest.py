@@ -1,11 +1,18 @@
-"""mmcv-lite has no compiled operators: torchvision's stand in for those that detectors use, and the rest is absent."""
+"""What the toolboxes lack here: mmcv-lite its compiled operators, timm's tests the network to fetch weights over.
+
+torchvision's operators stand in for those that detectors use, and the rest is absent; weights are drawn.
+"""
 
 import importlib.machinery
 import sys
 import types
 
+import pytest
 import torch
 from torchvision import ops
+
+import resnest.weights
+from resnest.weights.seeded import draw_weights
 
 
 class _Operators(types.ModuleType):
@@ -81,3 +88,14 @@ def pytest_configure(config):
     for library, marks in MARKS.items():
         for mark in marks.split():
             config.addinivalue_line("markers", f"{mark}: in {library}'s own tests")
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Published weights that are drawn, for there is no network."""
+
+    def download(name, source=None, **options):
+        resnest.weights.save(draw_weights(resnest.get_spec(name)), tmp_path / "model.safetensors")
+        return tmp_path / "model.safetensors"
+
+    monkeypatch.setattr("resnest.weights.published.pretrained.download", download)

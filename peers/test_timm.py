@@ -14,21 +14,11 @@ from suites import SUITES
 
 import resnest.timm
 from resnest.torch import get_weights
-from resnest.weights.seeded import draw_weights
+
+pytestmark = pytest.mark.usefixtures("drawn")
 
 NARROW = {"stem_width": 8, "bottleneck_width": 8}
 X = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(autouse=True)
-def drawn(monkeypatch, tmp_path):
-    """Published weights that are drawn, for there is no network."""
-
-    def download(name, source=None, **options):
-        resnest.weights.save(draw_weights(resnest.get_spec(name)), tmp_path / "model.safetensors")
-        return tmp_path / "model.safetensors"
-
-    monkeypatch.setattr("resnest.weights.published.pretrained.download", download)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from suites import theirs
 
 import resnest
 import resnest.timm
-from resnest.weights.seeded import draw_weights
+
+pytestmark = pytest.mark.usefixtures("drawn")
 
 NAMES = resnest.list_models()
 TAGGED = timm.list_models(module="timm", include_tags=True)
@@ -63,14 +64,3 @@ def model_tests():
 
 
 globals().update(model_tests())
-
-
-@pytest.fixture(autouse=True)
-def weights_that_are_drawn(monkeypatch, tmp_path):
-    """What is downloaded, for there is no network."""
-
-    def download(name, source=None, **options):
-        resnest.weights.save(draw_weights(resnest.get_spec(name)), tmp_path / "model.safetensors")
-        return tmp_path / "model.safetensors"
-
-    monkeypatch.setattr("resnest.weights.published.pretrained.download", download)

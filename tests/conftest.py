@@ -7,10 +7,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+else:  # the workers get the same folder, and the processes that tests start
+    SCRATCH = tempfile.TemporaryDirectory()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # what failed tests wrote stays where it was
+    os.environ["TMPDIR"] = tempfile.tempdir = SCRATCH.name
 
 
 import pytest

@@ -13,7 +13,7 @@ import time
 import click
 import pytest
 
-from resnest import weights
+from resnest import __main__, weights
 from resnest.cli.group import Folder
 from resnest.cli.terminal import Command, console, make_table, one_line, print_json
 from resnest.weights.seeded import draw_weights
@@ -264,3 +264,14 @@ def test_a_line_does_not_land_behind_a_status_that_moves(shown):
 def test_no_figure_of_a_table_is_cut_off(shown):
     assert "logits  1x1000   1.4e-15" in shown
     assert "…" not in shown
+
+
+def test_ctrl_c_ends_it_with_130_while_it_ends(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["resnest", "list"])
+    monkeypatch.setattr("resnest.cli.terminal._let_go", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 130

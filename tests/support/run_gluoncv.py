@@ -1,6 +1,7 @@
-"""Run GluonCV's ResNeSts on seeded weights: run_gluoncv.py FOLDER NAME-OUTPUT_STRIDE ...
+"""Run GluonCV's ResNeSts on seeded weights: run_gluoncv.py FOLDER NAME-OUTPUT_STRIDE ... NAME ...
 
-It reads FOLDER/images.npy and writes FOLDER/NAME-OUTPUT_STRIDE.npz.
+It reads FOLDER/images.npy and writes FOLDER/NAME-OUTPUT_STRIDE.npz; of a NAME alone, what its tensors are called, into
+FOLDER/NAME.txt.
 
 GluonCV raises where PyTorch 2 can be imported, so this is a script of its own in which it cannot.
 """
@@ -8,6 +9,7 @@ GluonCV raises where PyTorch 2 can be imported, so this is a script of its own i
 # ruff: noqa: E402  # PyTorch is shut out before anything can import it
 
 import sys
+from pathlib import Path
 
 from tests.support.without import shut_out
 
@@ -25,6 +27,10 @@ from gluoncv.model_zoo import get_model  # isort: skip  # MXNet has to have been
 def main(folder: str, *networks: str) -> None:
     for network in networks:
         name, _, output_stride = network.partition("-")
+        if not output_stride:
+            tensors = DIALECTS["gluon"].to_canonical(get_model(name, pretrained=False)._collect_params_with_prefix())
+            Path(folder, f"{name}.txt").write_text(" ".join(sorted(tensors.values())))
+            continue
         run(name, output_stride, f"{folder}/images.npy", f"{folder}/{network}.npz")
 
 

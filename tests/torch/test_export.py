@@ -56,14 +56,12 @@ NAMED = {
     2: torch.export.Dim("height", min=33, max=2048),
     3: torch.export.Dim("width", min=33, max=2048),
 }
-AUTO = dict.fromkeys(NAMED, torch.export.Dim.AUTO)
 # With sizes that have names, PyTorch below 2.9 asks for proofs that it cannot find.
-OPEN = [AUTO, NAMED] if torch.__version__ >= (2, 9) else [AUTO]
+OPEN = NAMED if torch.__version__ >= (2, 9) else dict.fromkeys(NAMED, torch.export.Dim.AUTO)
 
 
-@pytest.mark.parametrize("sizes", OPEN, ids=["auto", "named"][: len(OPEN)])
-def test_exported_it_takes_any_batch_height_and_width(model, sizes):
-    program = torch.export.export(model, (images(2, 3, 65, 97),), dynamic_shapes={"x": sizes}).module()
+def test_exported_it_takes_any_batch_height_and_width(model):
+    program = torch.export.export(model, (images(2, 3, 65, 97),), dynamic_shapes={"x": OPEN}).module()
     for shape in ((1, 3, 64, 64), (3, 3, 47, 81), (2, 3, 33, 34)):
         assert close(program(images(*shape)), model(images(*shape)))
 
@@ -77,7 +75,8 @@ def test_exported_with_fixed_sizes_it_pools_with_strides(model):
 
 def test_compiled_it_gives_the_same(model):
     compiled = torch.compile(model, backend="aot_eager")
-    assert close(compiled(images(2, 3, 64, 49)), model(images(2, 3, 64, 49)))
+    with torch.no_grad():
+        assert close(compiled(images(2, 3, 64, 49)), model(images(2, 3, 64, 49)))
 
 
 def test_a_backbone_can_be_scripted_and_exported(spec):

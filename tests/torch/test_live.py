@@ -1,7 +1,5 @@
 """Networks inside of what PyTorch puts around them, and in dtypes that NumPy lacks."""
 
-import subprocess
-import sys
 import warnings
 from functools import partial
 
@@ -58,32 +56,6 @@ def test_a_folder_of_a_bfloat16_network_opens(model, tmp_path):
     model.save_pretrained(tmp_path)
     found = resnest.torch.ResNeSt.from_pretrained(tmp_path).bfloat16()(images.bfloat16()).float()
     assert torch.equal(found, expected)
-
-
-SHARDED = """
-import torch
-from torch.distributed import init_process_group, destroy_process_group
-from torch.distributed.fsdp import fully_shard
-import resnest.torch
-from tests.support.backends import Backend
-from tests.torch.test_live import SPEC, WEIGHTS
-
-init_process_group("gloo", init_method="file://" + {file!r}, rank=0, world_size=1)
-model = Backend("torch").build(SPEC)
-mesh = torch.distributed.init_device_mesh("cpu", (1,))
-for stage in (model.layer1, model.layer2, model):
-    fully_shard(stage, mesh=mesh)
-found = resnest.torch.get_weights(model)
-assert list(found) == list(WEIGHTS) and all((WEIGHTS[name] == array).all() for name, array in found.items())
-assert model.deploy().spec.deploy
-destroy_process_group()
-"""
-
-
-def test_weights_in_shards_come_whole(tmp_path):
-    code = SHARDED.format(file=str(tmp_path / "store"))
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("word", ["ceil_mode", "count_include_pad", "divisor_override"])

@@ -31,7 +31,7 @@ raise ValueError("the training ends with batches under way")
 
 
 def test_a_worker_heeds_no_signal_but_its_parent_s():
-    ran = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True, timeout=300, check=False)
     assert "the training ends with batches under way" in ran.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(ran.stdout), 0)

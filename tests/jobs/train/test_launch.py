@@ -56,18 +56,22 @@ def test_the_sentence_of_one_that_failed_by_itself_is_told_once(capfd):
 
 def test_a_signal_is_handed_on_and_all_end_as_they_wish(tmp_path):
     code = f"""
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from resnest.backends import training
 from tests.jobs.train.test_launch import Alike, script
 from resnest.jobs.train.launch import launch
 training.joining = lambda backend: Alike()
-threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-wait = "signal.signal(15, lambda *_: sys.exit(open(r'{tmp_path}/' + rank, 'w').close() or 143)); time.sleep(60)"
-sys.exit(launch(script(wait), 2, "torch"))
+def ask():
+    while len(os.listdir(r"{tmp_path}")) < 2:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=ask).start()
+heed = "signal.signal(15, lambda *_: sys.exit(open(r'{tmp_path}/heeded' + rank, 'w').close() or 143))"
+sys.exit(launch(script(heed + "; open(r'{tmp_path}/ready' + rank, 'w').close(); time.sleep(300)"), 2, "torch"))
 """
-    ran = subprocess.run([sys.executable, "-c", code], check=False, timeout=50)
+    ran = subprocess.run([sys.executable, "-c", code], check=False, timeout=300)
     assert ran.returncode == 143
-    assert sorted(os.listdir(tmp_path)) == ["0", "1"]
+    assert sorted(os.listdir(tmp_path)) == ["heeded0", "heeded1", "ready0", "ready1"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")

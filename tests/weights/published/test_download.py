@@ -226,7 +226,7 @@ def test_two_processes_that_ask_at_once_download_once(server, target):
     )
     command = [sys.executable, "-c", code, f"{server.address}/net.pth", str(target), sha256().digits]
     processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(300) for process in processes] == [0, 0, 0]
     assert [path for path, _ in server.requests] == ["/net.pth"]
     assert target.read_bytes() == CONTENT
 
