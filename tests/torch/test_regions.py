@@ -196,8 +196,10 @@ class Sizes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
-        if isinstance(made, torch.Tensor) and made._base is None:
-            self.bytes.append(made.nbytes)
+        if isinstance(made, torch.Tensor):
+            given = [arg.untyped_storage().data_ptr() for arg in args if isinstance(arg, torch.Tensor)]
+            if made.untyped_storage().data_ptr() not in given:
+                self.bytes.append(made.nbytes)
         return made
 
 

@@ -103,7 +103,9 @@ def _best(boxes: Tensor, scores: Tensor, levels: Tensor, rule: Proposals) -> tup
     sides = boxes[:, 2:] - boxes[:, :2]
     whole = (sides > 0).all(dim=1)
     boxes, scores, levels = boxes[whole], scores[whole], levels[whole]
-    kept = suppress(boxes, scores, levels, rule.iou)[: rule.after]
+    kept = suppress(boxes, scores, levels, rule.iou)
+    # A slice alone asks PyTorch below 2.9 how many there are, which no graph knows.
+    kept = kept[: torch.sym_min(kept.shape[0], rule.after) if torch.compiler.is_exporting() else rule.after]
     return boxes[kept], scores[kept]
 
 
