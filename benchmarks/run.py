@@ -16,7 +16,9 @@ from typing import Any
 from resnest import get_spec, list_models
 from resnest.backends.processor import machine
 from resnest.jobs.bench.plot import plot
-from resnest.jobs.bench.run import PEERS, Job, contenders, report, run
+from resnest.jobs.bench.run import Job, contenders, report, run
+
+PEERS = ["timm", "gluoncv", "onnxruntime"]
 
 IN_FULL = "resnest50"
 """The network that is measured in every form; of the others, those in the table of all networks."""
@@ -46,11 +48,11 @@ def jobs(names: list[str], **setting: Any) -> Iterator[Job]:
 
 
 def peers(job: Job) -> list[str]:
-    return [name for name in contenders(job, list(PEERS)) if not name.startswith("resnest")]
+    return [name for name in contenders(job, PEERS) if not name.startswith("resnest")]
 
 
 def measure(job: Job, rounds: int) -> dict[str, Any]:
-    names = contenders(job, list(PEERS))
+    names = contenders(job, PEERS)
     turns = [names]
     if job.model != IN_FULL:
         shown = {ours for ours, _ in OURS}

@@ -106,8 +106,8 @@ class Row:
     `title` is the framework's name, `framework` that of the package it comes in, and `extra` what `pip install
     'resnest[...]'` takes; `package` is where `backend` and `export` are. `dialects` are the weight files' names that
     are this framework's own and `formats` the file formats that it writes, with each one's suffix. `resnest bench`
-    times a network in the `forms` ("" is as it is built; those in `compiled` take minutes first, those in `trained`
-    train) beside the framework's other libraries, its `peers`.
+    times a network in the `forms` ("" is as it is built; a last word can say a precision; those in `compiled` take
+    minutes first, those in `trained` train) beside the framework's other libraries, its `peers`.
     """
 
     title: str
@@ -129,8 +129,11 @@ BACKENDS: dict[str, Row] = {
         "torch",
         "resnest.torch",
         formats={"torchscript": ".pt", "pt2": ".pt2"},
-        forms=("convolutions", "", "nchw", "deploy", "deploy nchw", "optimized"),
-        compiled=("optimized",),
+        forms=(
+            *("convolutions", "", "nchw", "deploy", "deploy nchw", "optimized"),
+            *("deploy bfloat16", "optimized bfloat16"),
+        ),
+        compiled=("optimized", "optimized bfloat16"),
         trained=("", "nchw"),
         peers=("timm",),
     ),

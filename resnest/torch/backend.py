@@ -162,15 +162,19 @@ def step_of(model: Any, form: str, images: np.ndarray, *, train: bool) -> Step:
     model.eval()
     if "deploy" in form or "convolutions" in form:
         model = model.deploy().to(memory_format=layout)
+    rounded = "bfloat16" in form
     if "optimized" in form:
-        model = optimize(model, x, keep_memory=True)
+        model = optimize(model, x, keep_memory=True, dtype="bfloat16" if rounded else None)
+    elif rounded and "autocast" not in form:
+        model, x = model.bfloat16(), x.bfloat16()
     if "compiled" in form:
         model = torch.compile(model, options={"freezing": True})
     if "convolutions" in form:
         model = convolutions_alone(model, x)
 
     def step() -> None:
-        with torch.no_grad():  # frozen weights need it, and torch.compile does not freeze in inference mode
+        # Frozen weights need no_grad, and torch.compile does not freeze in inference mode.
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled="autocast" in form):
             model(x)
 
     return step

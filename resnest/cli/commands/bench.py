@@ -26,6 +26,14 @@ from resnest.specs import get_spec
     default="",
     help=f"Others to run beside it, with commas between them: {', '.join(timing.AGAINST)}.",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    type=Words("precision", timing.PRECISIONS),
+    default="float32",
+    show_default=True,
+    help=f"What to compute in, with commas between: {', '.join(timing.PRECISIONS)}..",
+)
 @click.option("--train", is_flag=True, help="Time training steps instead of predictions.")
 @click.option(
     "--clock",
@@ -52,6 +60,7 @@ def command(
     size: int,
     threads: int,
     against: tuple[str, ...],
+    precisions: tuple[str, ...],
     train: bool,
     clock: str,
     fastest: bool,
@@ -71,7 +80,13 @@ def command(
     reports = []
     for name in names:
         job = timing.Job(get_spec(name).name, batch, size, threads, train, clock)
-        contenders = timing.contenders(job, against, fastest)
+        contenders = timing.contenders(job, against, fastest, precisions)
+        left_out = timing.impossible(contenders)
+        for contender, why in left_out.items():
+            errors.print(f"{contender} is left out: {why}", soft_wrap=True, markup=False, highlight=False)
+        contenders = [contender for contender in contenders if contender not in left_out]
+        if not contenders:
+            raise BadInput(f"nobody runs {job.model} in {' or '.join(precisions) or 'no precision'} here")
         with errors.status("") as status:
             try:
                 results = timing.run(job, contenders, rounds, progress=status.update)
@@ -97,7 +112,8 @@ def _print(report: dict[str, Any]) -> None:
     for result in report["results"]:
         ratios = {peer: f"{ratio:.2f}" for peer, ratio in result["ratios"].items()}
         floor = ratios.pop(FLOOR, "")
-        compiled = next((ratios.pop(peer) for peer in [*ratios] if peer.endswith(" compiled")), "")
+        compiled = next((ratios.pop(peer) for peer in [*ratios] if "compiled" in peer.split()), "")
+        several = len(ratios) > 1
         table.add_row(
             result["contender"],
             f"{1e3 * result['median']:.1f} ms",
@@ -105,7 +121,7 @@ def _print(report: dict[str, Any]) -> None:
             f"{result['images_per_second']:.1f}",
             f"{result['peak'] / 1e6:.0f} MB",
             floor,
-            *ratios.values() or ("",),
+            ", ".join(f"{ratio} {peer}" if several else ratio for peer, ratio in ratios.items()),
             compiled,
         )
     console.print(table)
@@ -113,5 +129,5 @@ def _print(report: dict[str, Any]) -> None:
     console.print(f"{report['machine']}, {job['threads']} threads, {job['clock']} clock; {versions}")
     console.print(
         "spread: the quartiles' range over the median; /: the median over that of the convolutions alone, of the same"
-        " framework's other library in its better memory layout, and of that library compiled"
+        " framework's other library in its best form of the same precision, and of that library compiled"
     )

@@ -8,6 +8,7 @@ steps each, and what is compared is their medians over all rounds.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import platform
 import subprocess
@@ -19,7 +20,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from resnest.backends import registry
-from resnest.backends.processor import machine
+from resnest.backends.processor import OWN, check_dtype, machine
 from resnest.specs.published import ALIASES, get_spec
 
 FLOOR = "resnest.torch convolutions"
@@ -42,13 +43,35 @@ class Peer:
 PEERS = {
     "timm": Peer(
         tuple(ALIASES.values()),
-        forms=("", "nchw", "compiled", "compiled nchw"),
-        compiled=("compiled", "compiled nchw"),
+        forms=(
+            *("", "nchw", "compiled", "compiled nchw"),
+            *("bfloat16", "autocast bfloat16", "compiled bfloat16", "compiled int8"),
+        ),
+        compiled=("compiled", "compiled nchw", "compiled bfloat16", "compiled int8"),
         trained=("", "nchw"),
     ),
     "gluoncv": Peer(("resnest14", "resnest26", "resnest50", "resnest101", "resnest200", "resnest269")),
-    "onnxruntime": Peer(),  # it runs the others' networks
+    # These run the others' networks.
+    "onnxruntime": Peer(forms=("", "int8")),
+    "openvino": Peer(forms=("", "bfloat16", "int8")),
 }
+
+RUNTIMES = {"onnxruntime": (ONNX, "timm.onnx"), "openvino": ("timm.openvino",)}
+"""Whose networks a runtime runs, as a contender's first words."""
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+"""What a contender computes in: its last word, or float32."""
+
+PACKAGES = {
+    "timm": ("timm",),
+    "timm compiled int8": ("torchao",),
+    "timm.onnx": ("timm", "onnxruntime"),
+    "timm.openvino": ("timm", "openvino"),
+    "timm.openvino int8": ("nncf",),
+    "gluoncv": ("gluoncv",),
+    ONNX.partition(" ")[0]: ("onnxruntime",),
+}
+"""By a contender's name or its first word: what has to be installed for it beside the backend's framework."""
 
 
 AGAINST = (*PEERS, *list(registry.BACKENDS)[1:])
@@ -98,11 +121,14 @@ class Result:
         return (high - low) / self.median
 
 
-def contenders(job: Job, against: Sequence[str], fastest: bool = True) -> list[str]:
+def contenders(
+    job: Job, against: Sequence[str], fastest: bool = True, precisions: Sequence[str] = PRECISIONS[:1]
+) -> list[str]:
     """Who runs: the first backend's forms, and those of the libraries and backends in `against` that have this network.
 
     With a library comes the backend of the same framework. Without `fastest` the forms that are compiled
-    first, which takes minutes, are left out. Raises ValueError for what nobody compares with.
+    first, which takes minutes, are left out, and so are those in none of the `precisions`. Raises ValueError for what
+    nobody compares with.
     """
     known = (*PEERS, *list(registry.BACKENDS)[1:])
     for name in against:
@@ -115,9 +141,34 @@ def contenders(job: Job, against: Sequence[str], fastest: bool = True) -> list[s
         for library in {*row.peers} & {*against}:
             if get_spec(job.model).name in PEERS[library].models:
                 names += _forms(library, PEERS[library], job, fastest)
-    if "onnxruntime" in against and not job.train:
-        names += [ONNX, *(["timm.onnx"] if "timm" in names else [])]
-    return names
+    for runtime, networks in RUNTIMES.items():
+        if runtime in against and not job.train:
+            timm = get_spec(job.model).name in PEERS["timm"].models and (runtime != "onnxruntime" or "timm" in against)
+            for network in networks:
+                names += _forms(network, PEERS[runtime], job, fastest) if timm or network == ONNX else []
+    return [name for name in names if precision(name) in precisions]
+
+
+def precision(contender: str) -> str:
+    """What a contender computes in, one of `PRECISIONS`."""
+    word = contender.split()[-1]
+    return word if word in PRECISIONS else PRECISIONS[0]
+
+
+def impossible(names: Sequence[str]) -> dict[str, str]:
+    """Which of the contenders cannot run here, and why: a package is missing, or the processor's instructions."""
+    found = {}
+    for name in names:
+        packages = {*PACKAGES.get(name.partition(" ")[0], ()), *PACKAGES.get(name, ())}
+        missing = sorted(package for package in packages if importlib.util.find_spec(package) is None)
+        if missing:
+            found[name] = f"it needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        elif precision(name) in OWN:
+            try:
+                check_dtype(precision(name))
+            except ValueError as error:
+                found[name] = str(error)
+    return found
 
 
 def _forms(library: str, has: registry.Row | Peer, job: Job, fastest: bool) -> list[str]:
@@ -191,10 +242,10 @@ class _Worker:
 
 
 def _compare(results: list[Result]) -> None:
-    """Fill in the ratios: over each peer's best memory layout, and over the convolutions alone."""
+    """Fill in the ratios: over each peer's best form in the same precision, and over the convolutions alone."""
     best: dict[str, float] = {}
     for result in results:
-        name = result.contender.removesuffix(" nchw")
+        name = " ".join(word for word in result.contender.split() if word not in ("nchw", "autocast"))
         best[name] = min(best.get(name, result.median), result.median)
     for result in results:
         for peer in _peers(result.contender):
@@ -204,12 +255,15 @@ def _compare(results: list[Result]) -> None:
 
 def _peers(contender: str) -> tuple[str, ...]:
     """Whose times a contender's own are put over."""
-    if contender == ONNX:
-        return ("timm.onnx",)
+    kind = precision(contender)
+    word = "" if kind == PRECISIONS[0] else f" {kind}"
+    if contender.startswith(ONNX):
+        return f"timm.onnx{word}", f"timm.openvino{word}", *(["timm compiled int8"] if kind == "int8" else [])
     for row in registry.BACKENDS.values():
         if contender.partition(" ")[0] == row.package and contender != FLOOR:
-            compiled = [f"{peer} compiled" for peer in row.peers if contender.endswith(row.compiled)]
-            return (*([FLOOR] if FLOOR.startswith(row.package) else []), *row.peers, *compiled)
+            compiled = [f"{peer} compiled{word}" for peer in row.peers if contender.endswith(row.compiled)]
+            floor = [FLOOR] if FLOOR.startswith(row.package) and not word else []
+            return *floor, *(f"{peer}{word}" for peer in row.peers), *compiled
     return ()
 
 

@@ -8,7 +8,19 @@ import pytest
 
 from resnest.jobs.bench import worker
 from resnest.jobs.bench.plot import plot
-from resnest.jobs.bench.run import FLOOR, Job, Result, _compare, _Worker, contenders, report, run
+from resnest.jobs.bench.run import (
+    FLOOR,
+    PRECISIONS,
+    Job,
+    Result,
+    _compare,
+    _Worker,
+    contenders,
+    impossible,
+    precision,
+    report,
+    run,
+)
 from tests.support import cli
 from tests.support.paths import REPOSITORY
 from tests.support.specs import tiny
@@ -33,8 +45,89 @@ def test_contenders_are_those_that_have_the_network():
 
 
 def test_an_unknown_library_is_one_sentence():
-    with pytest.raises(ValueError, match="called 'keras'; known are timm, gluoncv, onnxruntime"):
+    with pytest.raises(ValueError, match="called 'keras'; known are timm, gluoncv, onnxruntime, openvino"):
         contenders(JOB, ["keras"])
+
+
+def test_each_precision_has_contenders_of_its_own():
+    others = ["timm", "onnxruntime", "openvino"]
+    assert contenders(JOB, others, precisions=["bfloat16"]) == [
+        "resnest.torch deploy bfloat16",
+        "resnest.torch optimized bfloat16",
+        "timm bfloat16",
+        "timm autocast bfloat16",
+        "timm compiled bfloat16",
+        "timm.openvino bfloat16",
+    ]
+    assert contenders(JOB, others, precisions=["int8"]) == [
+        "timm compiled int8",
+        "resnest.onnx deploy int8",
+        "timm.onnx int8",
+        "timm.openvino int8",
+    ]
+    assert contenders(JOB, others) == [
+        name for name in contenders(JOB, others, precisions=PRECISIONS) if precision(name) == "float32"
+    ]
+    assert contenders(JOB, ["openvino"], fastest=False, precisions=["bfloat16"])[-1] == "timm.openvino bfloat16"
+
+
+def test_ratios_are_within_a_precision():
+    times = {
+        "resnest.torch deploy": 4.0,
+        "resnest.torch deploy bfloat16": 2.0,
+        "resnest.torch optimized bfloat16": 1.0,
+        "resnest.onnx deploy int8": 1.0,
+        "timm": 8.0,
+        "timm bfloat16": 10.0,
+        "timm autocast bfloat16": 5.0,
+        "timm compiled bfloat16": 2.0,
+        "timm.onnx": 8.0,
+        "timm.onnx int8": 4.0,
+        "timm.openvino int8": 2.0,
+        FLOOR: 1.0,
+    }
+    results = [Result(name, [seconds]) for name, seconds in times.items()]
+    _compare(results)
+    ratios = {result.contender: result.ratios for result in results if result.ratios}
+    assert ratios == {
+        "resnest.torch deploy": {FLOOR: 4.0, "timm": 0.5},
+        "resnest.torch deploy bfloat16": {"timm bfloat16": 0.4},
+        "resnest.torch optimized bfloat16": {"timm bfloat16": 0.2, "timm compiled bfloat16": 0.5},
+        "resnest.onnx deploy int8": {"timm.onnx int8": 0.25, "timm.openvino int8": 0.5},
+    }
+
+
+def test_a_contender_whose_package_is_missing_is_left_out_by_one_sentence(monkeypatch):
+    there = importlib.util.find_spec
+    gone = ("openvino", "nncf", "torchao")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in gone else there(name, *rest))
+    result = cli.run("bench", "resnest14", "--against", "openvino", "--precision", "int8")
+    assert result.exit_code == 2
+    assert "timm.openvino int8 is left out: it needs nncf and openvino: pip install nncf openvino" in result.stderr
+    assert "nobody runs resnest14 in int8 here" in result.stderr
+    assert [*impossible(["timm compiled int8", "resnest.torch"])] == ["timm compiled int8"]
+
+
+def test_a_processor_without_bfloat16_leaves_it_out(monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx2"])
+    (why,) = impossible(["resnest.torch", "resnest.torch optimized bfloat16"]).values()
+    assert why.startswith("this processor has no bfloat16 instructions")
+
+
+@pytest.mark.torch
+def test_a_step_in_bfloat16_computes_in_it(monkeypatch):
+    import torch
+
+    from resnest.torch.backend import step_of
+
+    seen = []
+    model = torch.nn.Conv2d(3, 4, 1)
+    model.deploy = lambda: model
+    model.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
+    images = np.zeros((1, 3, 4, 4), "f4")
+    step_of(torch.nn.Sequential(model), "autocast bfloat16", images, train=False)()
+    step_of(model, "deploy bfloat16", images, train=False)()
+    assert seen == [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)]
 
 
 def test_ratios_are_of_medians_over_the_peers_better_layout():
