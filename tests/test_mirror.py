@@ -106,7 +106,6 @@ OTHER_PARAMETERS = {
     "path": "PyTorch's compiled network can be kept as a file",
     "truths": "detectors are trained in PyTorch alone",
     "dynamic": "MXNet plans its graph anew for another shape",
-    "dtype": "see Rounded: MXNet's optimized form is float32's alone",
     "keep_memory": "MXNet keeps memory by itself",
     "device": "a process's share of the adding up is on MXNet's servers, in PyTorch on its device",
     "scaler": "MXNet trains in no half precision here",

@@ -144,7 +144,7 @@ BACKENDS: dict[str, Row] = {
         "resnest.gluon",
         dialects=("gluon", "symbol", "gluoncv_symbol"),
         formats={"mxnet": "-symbol.json"},
-        forms=("", "deploy", "optimized"),
+        forms=("", "deploy", "optimized", "optimized bfloat16"),
         peers=("gluoncv",),
     ),
 }

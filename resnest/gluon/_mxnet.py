@@ -32,6 +32,7 @@ os.environ.setdefault("MXNET_CPU_PARALLEL_SIZE", str(2**31 - 1))
 
 try:
     import mxnet as mx
+    from mxnet.contrib import amp
 except ModuleNotFoundError as error:
     if error.name == "distutils":
         raise ImportError(f"MXNet needs distutils, which Python 3.12 left to setuptools: {INSTALL}") from error
@@ -39,7 +40,7 @@ except ModuleNotFoundError as error:
 except OSError as error:
     raise ImportError(f"resnest.gluon needs MXNet, whose library does not load here: {error}") from error
 
-__all__ = ["mx", "without_notes"]
+__all__ = ["amp", "mx", "without_notes"]
 
 NOTE = b"MKLDNN Pooling: training with prop_kind is forward_scoring"
 """What MXNet prints once for each average pooling that it trains, and what nobody has to know: it has no other way."""

@@ -158,7 +158,7 @@ def step_of(model: Any, form: str, images: np.ndarray, *, train: bool) -> Step:
     if "deploy" in form:
         model = model.deploy()
     if "optimized" in form:
-        model = optimize(model, x)
+        model = optimize(model, x, dtype="bfloat16" if "bfloat16" in form else None)
     else:
         model.hybridize(static_alloc=True, static_shape=True)
     if train:

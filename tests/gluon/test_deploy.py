@@ -17,6 +17,46 @@ def test_gluon_optimizes_for_onednn():
 
 
 @pytest.mark.gluon
+@pytest.mark.parametrize("changes", [{}, {"radix": 1}, {"radix": 4, "cardinality": 2}], ids=str)
+def test_gluon_computes_in_bfloat16(changes, monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx512_bf16"])
+    backend = Backend("gluon")
+    model = backend.build(tiny(**changes))
+    images = photo_like(2, 3, 64, 50, dtype="float32")
+    optimized = backend.module.optimize(model, backend.array(images), dtype="bfloat16")
+    found = backend.predict(optimized, images)
+    assert found.dtype == np.float32
+    assert 1e-5 < relative(found, backend.predict(model, images)) < 0.05
+
+
+@pytest.mark.gluon
+@pytest.mark.parametrize(
+    ("dtype", "flags", "words"),
+    [
+        ("float16", ["avx512_fp16"], "MXNet computes nothing in float16 on a processor"),
+        ("bfloat16", ["avx2"], "this processor has no bfloat16 instructions"),
+        ("int4", ["avx2"], "'int4' is none that networks compute in"),
+    ],
+)
+def test_a_dtype_that_nobody_computes_in_is_refused_by_one_sentence(dtype, flags, words, monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: flags)
+    backend = Backend("gluon")
+    with pytest.raises(ValueError, match=words):
+        backend.module.optimize(backend.build(tiny()), backend.array(photo_like(1, 3, 64, 50)), dtype=dtype)
+
+
+@pytest.mark.gluon
+def test_activations_that_mxnet_does_not_convert_are_refused(monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx512_bf16"])
+    backend = Backend("gluon")
+    model, images = backend.build(tiny(activation="silu")), backend.array(photo_like(1, 3, 64, 50))
+    with pytest.raises(ValueError, match="networks of ReLUs to bfloat16, and tiny has silu: take float32"):
+        backend.module.optimize(model, images, dtype="bfloat16")
+    with pytest.raises(ValueError, match="and tiny has heads that are none"):
+        backend.module.optimize(backend.build(tiny_segmenter()), images, dtype="bfloat16")
+
+
+@pytest.mark.gluon
 def test_norms_that_do_not_scale_are_read_as_what_they_do():
     """MXNet takes their scales for one, whatever they hold, and writes that into them when they first run."""
     backend = Backend("gluon")
