@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.backends import registry
-from resnest.backends.processor import OWN
+from resnest.backends.processor import OWN, check_dtype
 from resnest.cli.options import output_stride_option, pretrained_option, weight_file, which_option
 from resnest.cli.paths import Input, Output, Weights, check_outputs
 from resnest.cli.terminal import Command, console, difference_table, errors, exit_status
@@ -86,6 +86,8 @@ def command(
     inputs = {} if weights is None else {"the weights": weights}
     check_outputs(outputs, inputs)
     files.check(spec, format, size, dtype)
+    if dtype is not None:
+        _tell_of_slowness(dtype, path)
     weights = weight_file(name, weights, pretrained)
     folded = True if deploy is None and format == "onnx" else deploy
     spec, tensors = open_network(spec, weights, folded, which=which)
@@ -106,6 +108,14 @@ def command(
     click.echo(f"{path}: {spec.name}, {form}, {origin}, {path.stat().st_size / 1e6:.1f} MB{note}")
     console.print(difference_table(rows))
     exit_status(rows)
+
+
+def _tell_of_slowness(dtype: str, path: Path) -> None:
+    """A file may be for another machine than this one, so that nothing is refused."""
+    try:
+        check_dtype(dtype)
+    except ValueError as error:
+        errors.print(f"{path.name} is for another processor: {error}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _calibration(folder: Path, spec: Any, format: str, dtype: str | None) -> list[Path]:

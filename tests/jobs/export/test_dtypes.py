@@ -115,3 +115,17 @@ def test_the_command_takes_one_way_of_rounding(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"not opened")
     command = ["export", "resnest14", "--format", "onnx", "--dtype", "float16", "--int8", str(tmp_path)]
     assert "--int8 and --dtype float16 are two ways of rounding: take one" in cli.refused(cli.run(*command))
+
+
+@pytest.mark.parametrize(("flags", "said"), [(["avx2"], True), (["avx512_fp16"], False)])
+def test_a_processor_that_is_slow_in_it_is_told_of(flags, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("resnest.backends.processor.flags", lambda: flags)
+    spec = tiny()
+    save(draw_weights(spec), tmp_path / "a.safetensors")
+    monkeypatch.setattr("resnest.cli.commands.export.find", lambda name: spec)
+    monkeypatch.setattr("resnest.jobs.export.files.export", lambda *arguments: (tmp_path / "a.onnx").touch() or [])
+    command = ["export", "resnest14", "--format", "onnx", "--dtype", "float16", "--output", str(tmp_path / "a.onnx")]
+    result = cli.run(*command, "--weights", str(tmp_path / "a.safetensors"))
+    assert result.exit_code == 0, result.output
+    words = "a.onnx is for another processor: this processor has no float16 instructions (avx512_fp16, amx_fp16)"
+    assert (words in result.stderr) == said
