@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from resnest.jobs.bench import worker
+from resnest.jobs.bench import others
 from resnest.jobs.bench.plot import plot
 from resnest.jobs.bench.run import (
     FLOOR,
@@ -50,8 +50,8 @@ def test_an_unknown_library_is_one_sentence():
 
 
 def test_each_precision_has_contenders_of_its_own():
-    others = ["timm", "onnxruntime", "openvino"]
-    assert contenders(JOB, others, precisions=["bfloat16"]) == [
+    libraries = ["timm", "onnxruntime", "openvino"]
+    assert contenders(JOB, libraries, precisions=["bfloat16"]) == [
         "resnest.torch deploy bfloat16",
         "resnest.torch optimized bfloat16",
         "timm bfloat16",
@@ -59,14 +59,14 @@ def test_each_precision_has_contenders_of_its_own():
         "timm compiled bfloat16",
         "timm.openvino bfloat16",
     ]
-    assert contenders(JOB, others, precisions=["int8"]) == [
+    assert contenders(JOB, libraries, precisions=["int8"]) == [
         "timm compiled int8",
         "resnest.onnx deploy int8",
         "timm.onnx int8",
         "timm.openvino int8",
     ]
-    assert contenders(JOB, others) == [
-        name for name in contenders(JOB, others, precisions=PRECISIONS) if precision(name) == "float32"
+    assert contenders(JOB, libraries) == [
+        name for name in contenders(JOB, libraries, precisions=PRECISIONS) if precision(name) == "float32"
     ]
     assert contenders(JOB, ["openvino"], fastest=False, precisions=["bfloat16"])[-1] == "timm.openvino bfloat16"
 
@@ -159,8 +159,8 @@ def test_a_contender_that_fails_says_its_last_words():
 
 def test_our_onnx_is_the_deploy_form(monkeypatch):
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr(worker, "_onnxruntime", lambda content, images, threads: content)
-    graph = onnx.load_from_string(worker._onnx(tiny(), "deploy", np.zeros((1, 3, 33, 33), "f4"), 1, False)).graph
+    monkeypatch.setattr(others, "_onnxruntime", lambda content, images, threads: content)
+    graph = onnx.load_from_string(others._onnx(tiny(), "deploy", np.zeros((1, 3, 33, 33), "f4"), 1, False)).graph
     assert {"Conv", "BatchNormalization"} & {node.op_type for node in graph.node} == {"Conv"}
 
 
