@@ -62,7 +62,7 @@ def optimize(model: Any, example: Any, *, dtype: str | None = None) -> Any:
 def _check(dtype: str, spec: Any) -> None:
     check_dtype(dtype)
     if dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"MXNet computes nothing in {dtype} on a processor: take bfloat16 or float32")
+        raise ValueError(f"MXNet's optimized form computes in float32 or bfloat16, and not in {dtype}")
     if dtype == "float32":
         return
     if hasattr(spec, "backbone"):
