@@ -14,7 +14,9 @@ import pytest
 from click import Command
 
 import resnest
+from resnest.backends import registry
 from resnest.cli import main
+from resnest.specs.networks import TASKS
 from tests.support.paths import REPOSITORY
 from tests.support.without import run_without
 
@@ -144,6 +146,38 @@ def test_every_folder_of_code_is_packed():
     assert {path.parent for path in data - {PACKAGE / "py.typed"}} == {PACKAGE / "data" / "assets"}
     packed = (REPOSITORY / "setup.cfg").read_text().splitlines()
     assert {"resnest = py.typed", "resnest.data = assets/*"} <= {*packed}
+
+
+def asked(node: ast.AST) -> str | None:
+    """What a test in the code asks for by name, where that is a task or a backend."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+        named = {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
+        return ast.unparse(node) if named & {kind.__name__ for kind in TASKS} else None
+    if isinstance(node, ast.Compare):
+        names = {*registry.BACKENDS, *(word for task in TASKS.values() for word in (task.name, task.title))}
+        sides = [leaf for side in (node.left, *node.comparators) for leaf in getattr(side, "elts", [side])]
+        return ast.unparse(node) if any(getattr(side, "value", None) in names for side in sides) else None
+    return None
+
+
+AT_HOME = {
+    "jobs/predict/classification.py": "says of a file of another task that it is one",
+    "jobs/predict/attention.py": "asked for a backbone",
+    "jobs/bench/others.py": "hides PyTorch's package, whose name is the backend's",
+    "weights/formats/torch_tensors.py": "reads the names of that package's modules",
+}
+"""Files that ask for a task or a backend by name, and why."""
+
+
+def test_tasks_and_backends_are_asked_of_tables_and_not_by_name():
+    """What depends on the task of a network, or on the backend, is a row of a table: a new one is a new row."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        questions = [question for node in ast.walk(ast.parse(path.read_text())) if (question := asked(node))]
+        if questions:
+            found[path.relative_to(PACKAGE).as_posix()] = questions
+    assert {file: questions for file, questions in found.items() if file not in AT_HOME} == {}
+    assert {*AT_HOME} <= {*found}
 
 
 MIRRORED = ["specs", "weights", "data", "jobs", "cli"]
