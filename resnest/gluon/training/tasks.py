@@ -12,10 +12,12 @@ from resnest.specs.resnest import ResNeStSpec
 
 
 def classifier_loss(network: Any, images: Any, targets: Any, place: Place) -> Any:
+    """The cross entropy of images, (N, C, H, W), and targets (N, classes), each row adding up to 1."""
     return cross_entropy(network(place(images)), place(targets))
 
 
 def logits(network: Any, images: Any, place: Place) -> np.ndarray:
+    """What a classifier says of images, (N, classes)."""
     return network(place(images)).asnumpy()
 
 

@@ -23,6 +23,7 @@ class Graph:
         self.shapes: dict[str, list[int | str]] = {}
 
     def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """A node of this ONNX operator, called `name` as its one output is."""
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
@@ -33,9 +34,11 @@ class Graph:
         return name
 
     def numbers(self, name: str, values: list[int]) -> str:
+        """A constant of whole numbers, int64, as shapes and axes are."""
         return self.tensor(name, np.array(values, np.int64))
 
     def reshape(self, name: str, x: str, shape: tuple[int, ...]) -> str:
+        """x in another shape; 0 keeps the size of an axis, and -1 is what is left."""
         return self.node("Reshape", name, x, self.numbers(f"{name}.shape", list(shape)))
 
     def add(self, name: str, parts: list[str]) -> str:
@@ -46,9 +49,11 @@ class Graph:
         return total
 
     def sum(self, name: str, x: str, axis: int) -> str:
+        """The sum over an axis, which is gone then."""
         return self.node("ReduceSum", name, x, self.numbers(f"{name}.axis", [axis]), keepdims=0)
 
     def split(self, name: str, x: str, parts: int) -> list[str]:
+        """So many equal `parts` of the channels of x, (N, C, H, W)."""
         if parts == 1:
             return [x]
         outputs = [f"{name}.{part}" for part in range(parts)]
@@ -95,6 +100,7 @@ class Graph:
         return self.node("BatchNormalization", layer.norm + suffix, x, *norm, epsilon=self.eps)
 
     def pool(self, kind: str, name: str, x: str, pool: PoolSpec | None) -> str:
+        """What the `pool`, an operator of this `kind`, makes of x; x itself where nothing is pooled."""
         if pool is None or pool.kernel_size == 1:
             return x
         attributes: dict[str, Any] = {"ceil_mode": int(pool.ceil_mode)}

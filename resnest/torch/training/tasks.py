@@ -15,10 +15,12 @@ from resnest.torch.training.loss import cross_entropy
 
 
 def classifier_loss(network: Any, images: Any, targets: Any, place: Place) -> Tensor:
+    """The cross entropy of images, (N, C, H, W), and targets (N, classes), each row adding up to 1."""
     return cross_entropy(network(place(images)), place(targets))
 
 
 def logits(network: Any, images: Any, place: Place) -> np.ndarray:
+    """What a classifier says of images, (N, classes)."""
     x = place(images)
     return network(x).to(x.dtype).cpu().numpy()
 
