@@ -66,7 +66,7 @@ def test_a_checkpoint_of_mmdetection_is_ours_tensor_by_tensor(name, tmp_path):
     init_default_scope("mmdet")
     family, depth = re.fullmatch(r"(.*)_resnest(\d+)_coco", name).groups()
     theirs = MODELS.build(config_of(family, depth).model)
-    save_checkpoint({"meta": {"epoch": 12}, "state_dict": theirs.state_dict()}, tmp_path / "epoch_12.pth")
+    save_checkpoint({"meta": {"epoch": 12}, "state_dict": theirs.state_dict()}, str(tmp_path / "epoch_12.pth"))
     expected = {key: tensor for key, tensor in theirs.state_dict().items() if tensor.is_floating_point()}
     ours = create_detector(name, weights=tmp_path / "epoch_12.pth")
     assert list(ours.spec.tensors().items()) == [(key, tuple(tensor.shape)) for key, tensor in expected.items()]
