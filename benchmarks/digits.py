@@ -3,7 +3,7 @@
     python benchmarks/digits.py FOLDER [--epochs 6]
 
 Every fifth of the 1,797 digits is kept to test on. What each backend has learned is then predicted by every other
-one, in deploy form, and by onnxruntime in float32 and INT8.
+one, in deploy form and computed in bfloat16, and by onnxruntime in float32, float16 and INT8.
 """
 
 from __future__ import annotations
@@ -78,10 +78,21 @@ def judge(folder: Path, trained_in: str) -> None:
     images = np.concatenate([prepare(photo, HOW) for photo in photos])
     weights = resnest.weights.load(folder / trained_in / "last.safetensors")
     config = open_training("resnest14", folder / "digits", folder / trained_in, resume=True).config
-    path, small = folder / f"{trained_in}.onnx", folder / f"{trained_in}-int8.onnx"
-    files.export(config.spec.in_form(deploy=True), weights, path, "onnx")
+    path, half, small = (folder / f"{trained_in}{end}.onnx" for end in ("", "-float16", "-int8"))
+    deployed = config.spec.in_form(deploy=True)
+    files.export(deployed, weights, path, "onnx")
+    files.export(deployed, weights, half, "onnx", dtype="float16")
     int8.quantize(path, small, sorted((folder / "digits" / "train").rglob("*1.png")), HOW)
-    forms: dict[str, Predict] = {"onnxruntime": onnx_graph.read(path), "onnxruntime INT8": onnx_graph.read(small)}
+    forms: dict[str, Predict] = {
+        "onnxruntime": onnx_graph.read(path),
+        "onnxruntime float16": onnx_graph.read(half),
+        "onnxruntime INT8": onnx_graph.read(small),
+    }
+    file = folder / f"{trained_in}-bfloat16.pt"  # in float16 this processor would take minutes in PyTorch
+    files.export(deployed, weights, file, "torchscript", dtype="bfloat16")
+    forms["torch bfloat16"] = registry.exporter("torch").read(file, "torchscript")
+    if "gluon" in training.trainers():
+        forms["gluon bfloat16"] = in_bfloat16(config.spec, weights)
     for name in training.trainers():
         for form in (config.spec, config.spec.in_form(deploy=True)):
             forms[f"{name}{' deploy' if form.deploy else ''}"] = predictor(name, form, in_form_of(form, weights))
@@ -92,6 +103,16 @@ def judge(folder: Path, trained_in: str) -> None:
 
 def predictor(backend: str, spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Predict:
     return lambda images: registry.load(backend).run_stages(spec, weights, images)[-1]
+
+
+def in_bfloat16(spec: ResNeStSpec, weights: Mapping[str, np.ndarray]) -> Predict:
+    """Gluon's optimized form in bfloat16; ValueError where the processor does not compute in it."""
+    from resnest.gluon import optimize
+    from resnest.gluon._mxnet import mx
+    from resnest.gluon.backend import build
+
+    model = build(spec, weights)
+    return lambda images: optimize(model, mx.nd.array(images), dtype="bfloat16")(mx.nd.array(images)).asnumpy()
 
 
 if __name__ == "__main__":
