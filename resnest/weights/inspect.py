@@ -15,7 +15,7 @@ from resnest.specs.networks import Network
 from resnest.weights.formats import files
 from resnest.weights.formats.tensors import Tensors, printable, stored
 from resnest.weights.names.dialect import NOT_WEIGHTS, WRAPPERS, unwrap
-from resnest.weights.recognition.check import check
+from resnest.weights.recognition.check import check, check_real
 from resnest.weights.store import detect
 
 CHUNK = 1 << 20
@@ -77,6 +77,7 @@ def _understand(tensors: Tensors) -> dict[str, Any]:
         shapes = {ours: dialect.canonical_shape(tensors.headers[theirs].shape) for theirs, ours in canonical.items()}
         found["network"] = spec = task.recognise(shapes, dialect)
         check(shapes, spec.tensors(), spec.name)
+        check_real((name, tensors.headers[name].dtype) for name in canonical)
     except ValueError as error:
         found["complaint"] = printable(str(error))
     return found

@@ -12,7 +12,7 @@ from resnest.specs.networks import Network
 from resnest.weights.formats import files
 from resnest.weights.formats.tensors import Tensors, listed, printable
 from resnest.weights.names.dialect import NOT_WEIGHTS, Dialect, unwrap
-from resnest.weights.recognition.check import check
+from resnest.weights.recognition.check import check, check_real
 from resnest.weights.recognition.tasks import BACKBONE, TASKS, Task, recognise, task_of
 
 __all__ = ["check", "convert", "dialect_of", "load", "recognise", "save"]
@@ -111,11 +111,9 @@ def _understand(what: str, source: Tensors, backbone: bool) -> tuple[Tensors, Ne
             for name, shape in source.shapes.items()
             if name in canonical
         }
-        for name in canonical:
-            if source.headers[name].dtype.kind not in "biuf":
-                raise ValueError(f"{name} in it has dtype {source.headers[name].dtype}, and weights are real numbers")
         spec = task.recognise(shapes, dialect)
         check(shapes, spec.tensors(), spec.name)
+        check_real((name, source.headers[name].dtype) for name in canonical)
     except ValueError as error:
         raise ValueError(f"{what}: {printable(str(error))}") from None
     left_out = [name for name in source if name not in canonical and not name.endswith(NOT_WEIGHTS)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -26,3 +28,10 @@ def check(shapes: Shapes, expected: Shapes, what: str) -> None:
     ]
     if complaints:
         raise ValueError(f"these tensors are not those of {what}; {'; '.join(complaints)}")
+
+
+def check_real(dtypes: Iterable[tuple[str, np.dtype]]) -> None:
+    """Raise ValueError for a tensor, given by its name and dtype, that holds anything but real numbers."""
+    for name, dtype in dtypes:
+        if dtype.kind not in "biuf":
+            raise ValueError(f"{name} in it has dtype {dtype}, and weights are real numbers")

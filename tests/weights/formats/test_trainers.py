@@ -15,6 +15,7 @@ import torch
 
 import resnest.torch
 from resnest import weights
+from resnest.weights.inspect import inspect
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny, tiny_segmenter
 
@@ -280,6 +281,7 @@ def test_complex_numbers_and_missing_stages_are_named(trained, tmp_path):
     save(state | {"fc.bias": state["fc.bias"].to(torch.complex64)}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"fc\.bias in it has dtype complex64, and weights are real numbers"):
         weights.load(tmp_path / "a.pth")
+    assert "has dtype complex64" in inspect(tmp_path / "a.pth").complaint
     save({name: tensor for name, tensor in state.items() if not name.startswith("layer3.")}, tmp_path / "b.pth")
     with pytest.raises(ValueError, match=r"no ResNeSt's: 'layer3\.0\.conv1\.weight' is not as in one"):
         weights.load(tmp_path / "b.pth")
