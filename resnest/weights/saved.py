@@ -66,5 +66,13 @@ def matches(kind: Any, saved: Any) -> bool:
 def classes_beside(weights: str | os.PathLike, num_classes: int) -> list[str] | None:
     """The names of the classes in the order of the network, where they stand beside a weight file."""
     names = Path(weights).with_name(CLASSES)
-    found = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    found = read_classes(names) if names.is_file() else []
     return found if len(found) == num_classes else None
+
+
+def read_classes(path: Path) -> list[str]:
+    """The names in a file with one a line, whatever editor wrote it; ValueError where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8, as names of classes are: {error.reason}") from None

@@ -42,3 +42,11 @@ def test_classes_are_those_of_as_many(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n", encoding="utf-8")
     assert classes_beside(tmp_path / "a.npz", 2) == ["a", "b"]
     assert classes_beside(tmp_path / "a.npz", 3) is None
+
+
+def test_classes_are_read_as_any_editor_writes_them(tmp_path):
+    (tmp_path / "classes.txt").write_bytes("\ufeffcat\r\nblack bear\r\n\r\n".encode())
+    assert classes_beside(tmp_path / "a.npz", 2) == ["cat", "black bear"]
+    (tmp_path / "classes.txt").write_bytes("Bär\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"classes\.txt is no text in UTF-8"):
+        classes_beside(tmp_path / "a.npz", 1)

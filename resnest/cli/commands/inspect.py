@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from resnest.cli.options import which_option
-from resnest.cli.paths import Input
+from resnest.cli.paths import Weights
 from resnest.cli.terminal import BROKEN_BOUND, Command, console, errors, print_json
 
 MOST_NAMED = 5
@@ -16,13 +16,14 @@ MOST_NAMED = 5
 
 
 @click.command("inspect", cls=Command)
-@click.argument("file", type=Input("weight file"))
+@click.argument("file", type=Weights())
 @which_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(file: Path, which: str | None, as_json: bool) -> None:
     """Say what the weight file FILE is: its names, its network, what is missing in it or left over, its hash.
 
-    No framework is needed, and nothing in the file is run. Exit status 1 where it is not all of a ResNeSt.
+    Of a folder the weights in it are meant. No framework is needed, and nothing in the file is run. Exit status 1
+    where it is not all of a ResNeSt.
 
     Example: resnest inspect checkpoint.pth
     """

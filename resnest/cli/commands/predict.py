@@ -42,9 +42,10 @@ def command(
         raise ValueError("--json and --csv are two ways to print one thing: give one")
     from resnest.jobs.predict.classification import open_classifier
     from resnest.jobs.predict.photos import photos_in
+    from resnest.weights.saved import read_classes
 
     paths = photos_in(photos)
-    names = classes.read_text(encoding="utf-8").splitlines() if classes else None
+    names = read_classes(classes) if classes else None
     model, path = classifier_file(model, weights, pretrained)
     with errors.status("weights"):
         classifier = open_classifier(path, model=model, classes=names, **network)

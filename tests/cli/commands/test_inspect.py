@@ -44,6 +44,12 @@ def test_a_published_file_is_known_by_its_hash(tmp_path, monkeypatch):
     assert json.loads(run("inspect", path, "--json").stdout)["published as"] == "resnest50 of authors-torch"
 
 
+def test_of_a_folder_the_weights_in_it_are_told_as_every_command_takes_them(tmp_path):
+    weights.save(draw_weights(tiny()), tmp_path / "best.safetensors")
+    found = json.loads(run("inspect", tmp_path, "--json").stdout)
+    assert found["file"] == str(tmp_path / "best.safetensors")
+
+
 def test_bad_input_is_one_sentence(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"PK")
     assert "it is no zip file, or it is cut off" in refused(run("inspect", tmp_path / "a.npz"))
