@@ -65,6 +65,7 @@ ONE_ALONE = {
     "export.images": "the same",
     "export.image_and_size": "the same",
     "export.traced": "the same",
+    "export.unwarned": "PyTorch warns of its own formats",
     "export.exported": "the same",
     "export.operators_of_detectors": "the same",
     "export.any_size": "MXNet's files do not hold all networks at all sizes, PyTorch's do",

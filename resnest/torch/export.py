@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,6 +84,14 @@ def traced(network: Any, inputs: tuple[Tensor, ...]) -> Any:
         return torch.jit.trace(network, inputs, check_trace=False)
 
 
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Inside, PyTorch does not say at each call that TorchScript is old, which who asks for that format knows."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")
+        yield
+
+
 class Task(NamedTuple):
     """How the networks of a task are written.
 
@@ -137,7 +145,7 @@ def write(
         network = Rounded(network, dtype).eval()
     side = task.smallest(spec) + 31  # the smallest itself would be taken for a constant
     inputs = task.examples(spec, size or (side, side))
-    with torch.no_grad():
+    with torch.no_grad(), unwarned():
         if format == "torchscript":
             torch.jit.save(task.scripted(network, inputs), path)
         elif format == "pt2":
@@ -179,7 +187,8 @@ def _write_onnx(network: Any, inputs: tuple[Tensor, ...], path: Path, spec: Netw
 def read(path: Path, format: str) -> Callable[..., Any]:
     """What the file at `path` makes of its inputs, arrays: an array, or where there are several a list of them."""
     operators_of_detectors()
-    model = torch.jit.load(path) if format == "torchscript" else torch.export.load(path).module()
+    with unwarned():
+        model = torch.jit.load(path) if format == "torchscript" else torch.export.load(path).module()
 
     def predict(*images: np.ndarray) -> Any:
         with torch.no_grad():

@@ -1,9 +1,12 @@
 """What PyTorch makes of the network: TorchScript, exported programs, compiled code."""
 
+import warnings
+
 import pytest
 import torch
 
 from resnest.torch import ResNeSt, ResNeStFeatures, load_weights
+from resnest.torch.export import read, write
 from resnest.weights.seeded import draw_weights
 from tests.support.specs import tiny
 
@@ -86,3 +89,11 @@ def test_a_backbone_can_be_scripted_and_exported(spec):
     maps = backbone(images(1, 3, 64, 64))
     for other in (scripted, program):
         assert all(close(a, b) for a, b in zip(other(images(1, 3, 64, 64)), maps, strict=True))
+
+
+def test_who_asks_for_torchscript_is_not_told_at_each_call_that_it_is_old(spec, tmp_path):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        write(spec, draw_weights(spec), tmp_path / "a.pt", "torchscript")
+        read(tmp_path / "a.pt", "torchscript")
+    assert [str(one.message) for one in said if "torch.jit" in str(one.message)] == []
