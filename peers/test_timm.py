@@ -9,6 +9,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from mmpretrain.models import TIMMBackbone
 from PIL import Image
 from suites import SUITES
 
@@ -30,27 +31,9 @@ def same(maps, others):
     return all(torch.equal(a, b) for a, b in zip(maps, others, strict=True))
 
 
-@pytest.fixture
-def timm_backbone(monkeypatch):
-    """mmpretrain's, without its multimodal networks, which cannot be imported beside transformers 5."""
-    import importlib_metadata
-
-    found = importlib_metadata.distribution
-
-    def distribution(name):
-        if name == "transformers":
-            raise importlib_metadata.PackageNotFoundError(name)
-        return found(name)
-
-    monkeypatch.setattr(importlib_metadata, "distribution", distribution)
-    from mmpretrain.models import TIMMBackbone
-
-    return TIMMBackbone
-
-
-def test_mmpretrains_backbone_is_ours(timm_backbone, model):
-    whole = timm_backbone("resnest14", pretrained=True)
-    maps = timm_backbone("resnest14", features_only=True, pretrained=True, out_indices=(1, 4))
+def test_mmpretrains_backbone_is_ours(model):
+    whole = TIMMBackbone("resnest14", pretrained=True)
+    maps = TIMMBackbone("resnest14", features_only=True, pretrained=True, out_indices=(1, 4))
     for backbone in (whole, maps):
         backbone.eval()
     with torch.no_grad():
