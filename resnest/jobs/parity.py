@@ -40,7 +40,8 @@ STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 PYRAMID = ("p2", "p3", "p4", "p5", "p6")
-FOUND = ("boxes", "scores", "labels")
+FOUND = ("boxes", "scores", "labels", "masks")
+"""What a detector finds, in this order; some families find no masks."""
 
 LONGER_BOUND = {"float64": 1e-12, "float32": 5e-6}
 """The same of what comes out of longer sums: a segmenter's logits, a detector's pyramid."""
@@ -90,7 +91,8 @@ def difference(
         return Difference(name, b.shape, math.inf, math.inf, bound, backend)
     if a.shape != b.shape:
         raise ValueError(f"{name} is {a.shape} in one backend and {b.shape} in the other")
-    absolute = float(np.max(np.abs(a - b), initial=0.0))
+    apart = a != b if a.dtype == bool else np.abs(a - b)
+    absolute = float(np.max(apart, initial=0.0))
     size = float(np.max(np.abs(b), initial=0.0)) if scale is None else scale
     return Difference(name, b.shape, absolute, absolute / size if size else absolute, bound, backend)
 
@@ -136,7 +138,7 @@ def compare_stages(
         first = first or stages
         bounds = _stage_bounds(spec, dtype)
         if stages is not first:
-            named = zip(bounds, first, stages, bounds.values(), strict=True)
+            named = zip(bounds, first, stages, bounds.values())  # without masks they end one earlier
             rows += [difference(*row, backend=title) for row in named]
     return rows
 

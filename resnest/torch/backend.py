@@ -31,7 +31,7 @@ UNBIASED = True
 def run_stages(spec: Network, weights: Mapping[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
     """`[stem, stage 1, .. stage 4, logits]` of (N, C, H, W) images, in the images' dtype.
 
-    Of a detector the pyramid's maps, boxes, scores and labels stand in the logits' place.
+    Of a detector the pyramid's maps, boxes, scores, labels and masks stand in the logits' place.
     """
     model = build(spec, weights, images.dtype.name).eval()
     x = torch.from_numpy(images)
@@ -63,9 +63,9 @@ def logits(model: Any, x: torch.Tensor) -> list[np.ndarray]:
 
 
 def pyramid_and_found(model: Any, x: torch.Tensor) -> list[np.ndarray]:
-    """A detector's pyramid, and boxes, scores and labels of what is found in all images, one below the other."""
+    """A detector's pyramid, and boxes, scores, labels and masks of what is found in all images, one below the other."""
     pyramid, found = [level.numpy() for level in model.forward_pyramid(x)], model(x)
-    parts = ("boxes", "scores", "labels")
+    parts = [part for part in ("boxes", "scores", "labels", "masks") if part in found[0]]
     return [*pyramid, *(torch.cat([image[part] for image in found]).numpy() for part in parts)]
 
 
