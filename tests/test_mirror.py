@@ -60,6 +60,7 @@ ONE_ALONE = {
     "layers.units.operators_for": "MXNet's symbols have operators of their own",
     "layers.basic.every": "torch.export asks for more than a slice gives, with sizes left open",
     "layers.regions.being_exported": "MXNet's boxes are chosen outside of a graph",
+    "layers.regions.first": "the same",
     "export.AtSize": "MXNet's files have one kind of writer, PyTorch's three, and detectors too",
     "export.OneImage": "the same",
     "export.images": "the same",

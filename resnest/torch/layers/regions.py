@@ -86,6 +86,13 @@ def best_first(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.sort(dim=-1, descending=True, stable=True)
 
 
+def first(rows: Tensor, most: int) -> Tensor:
+    """As many of the first `rows` as there are, and not more than `most`."""
+    if torch.compiler.is_exporting():  # a slice asks PyTorch below 2.9 how many there are, which no graph knows
+        return rows[torch.arange(rows.shape[0], device=rows.device) < most]
+    return rows[:most]
+
+
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
     """Indices of the boxes that no better one of their group meets at more than `iou`, best first.
 

@@ -22,7 +22,7 @@ from resnest.specs.detection.heads import (
 )
 from resnest.specs.detection.network import DetectionSpec
 from resnest.torch.layers.basic import BatchNorm, NormLayer, conv2d, every
-from resnest.torch.layers.regions import being_exported, best_first, decode, grid, suppress
+from resnest.torch.layers.regions import being_exported, best_first, decode, first, grid, suppress
 from resnest.torch.layers.units import ConvUnit
 
 
@@ -103,9 +103,7 @@ def _best(boxes: Tensor, scores: Tensor, levels: Tensor, rule: Proposals) -> tup
     sides = boxes[:, 2:] - boxes[:, :2]
     whole = (sides > 0).all(dim=1)
     boxes, scores, levels = boxes[whole], scores[whole], levels[whole]
-    kept = suppress(boxes, scores, levels, rule.iou)
-    # A slice alone asks PyTorch below 2.9 how many there are, which no graph knows.
-    kept = kept[: torch.sym_min(kept.shape[0], rule.after) if torch.compiler.is_exporting() else rule.after]
+    kept = first(suppress(boxes, scores, levels, rule.iou), rule.after)
     return boxes[kept], scores[kept]
 
 

@@ -19,7 +19,7 @@ from resnest.specs.detection.network import DetectionSpec
 from resnest.specs.detection.published import get_detection_spec
 from resnest.torch.deploy import deploy
 from resnest.torch.layers.basic import BatchNorm, NormLayer, init_conv2d, laid_out, lying_like, norm_of, reset
-from resnest.torch.layers.regions import align, decode, joined, operators, paste, suppress
+from resnest.torch.layers.regions import align, decode, first, joined, operators, paste, suppress
 from resnest.torch.networks.detection.heads import BoxHead, MaskHead, Neck, RPNHead, draw_uniform
 from resnest.torch.networks.detection.training import Losses, Truth, checked_truths, region_losses, rpn_losses
 from resnest.torch.networks.resnest import ResNeStFeatures
@@ -77,7 +77,7 @@ class RoIHead(nn.Module):
         region, label = (scores > self.spec.score_threshold).nonzero(as_tuple=True)
         boxes = boxes.expand(-1, scores.shape[1], -1)[region, label]
         scores = scores[region, label]
-        kept = suppress(boxes, scores, label, self.spec.nms_iou)[: self.spec.max_detections]
+        kept = first(suppress(boxes, scores, label, self.spec.nms_iou), self.spec.max_detections)
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]}
 
     def masks(self, maps: Sequence[Tensor], found: Sequence[Detections]) -> list[Tensor]:
