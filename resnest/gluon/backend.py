@@ -14,7 +14,7 @@ from resnest.gluon.device import device_of as device_of
 from resnest.gluon.layers.splat import SplitAttention
 from resnest.gluon.networks.table import NETWORKS
 from resnest.gluon.weights import canonical_names, get_weights, load_weights
-from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.network import FOUND, DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
@@ -65,7 +65,7 @@ def logits(model: Any, x: Any) -> list[np.ndarray]:
 def pyramid_and_found(model: Any, x: Any) -> list[np.ndarray]:
     """A detector's pyramid, and boxes, scores, labels and masks of what is found in all images, one below the other."""
     pyramid, found = [level.asnumpy() for level in model.forward_pyramid(x)], model(x)
-    parts = [part for part in ("boxes", "scores", "labels", "masks") if part in found[0]]
+    parts = [part for part in FOUND if part in found[0]]
     return [*pyramid, *(np.concatenate([image[part] for image in found]) for part in parts)]
 
 

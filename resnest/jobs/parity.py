@@ -18,7 +18,7 @@ from resnest import weights as weight_files
 from resnest.backends import registry
 from resnest.backends.choose import check_which
 from resnest.data.photos import load_image
-from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.network import FOUND, DetectionSpec
 from resnest.specs.networks import TASKS, Network
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import SegmentationSpec
@@ -40,8 +40,6 @@ STATISTICS_BOUND = {"float64": 1e-6, "float32": 1e-5}
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 PYRAMID = ("p2", "p3", "p4", "p5", "p6")
-FOUND = ("boxes", "scores", "labels", "masks")
-"""What a detector finds, in this order; some families find no masks."""
 
 LONGER_BOUND = {"float64": 1e-12, "float32": 5e-6}
 """The same of what comes out of longer sums: a segmenter's logits, a detector's pyramid."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from resnest.backends.registry import Backend, Detect, Predict, Step
-from resnest.specs.detection.network import DetectionSpec
+from resnest.specs.detection.network import FOUND, DetectionSpec
 from resnest.specs.networks import Network
 from resnest.specs.resnest import ResNeStSpec
 from resnest.specs.segmentation.network import AUXILIARY_WEIGHT, SegmentationSpec
@@ -65,7 +65,7 @@ def logits(model: Any, x: torch.Tensor) -> list[np.ndarray]:
 def pyramid_and_found(model: Any, x: torch.Tensor) -> list[np.ndarray]:
     """A detector's pyramid, and boxes, scores, labels and masks of what is found in all images, one below the other."""
     pyramid, found = [level.numpy() for level in model.forward_pyramid(x)], model(x)
-    parts = [part for part in ("boxes", "scores", "labels", "masks") if part in found[0]]
+    parts = [part for part in FOUND if part in found[0]]
     return [*pyramid, *(torch.cat([image[part] for image in found]).numpy() for part in parts)]
 
 

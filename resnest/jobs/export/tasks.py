@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resnest.backends import registry
-from resnest.jobs.parity import FOUND, PYRAMID, STAGES, Difference, difference
-from resnest.specs.detection.network import DetectionSpec
+from resnest.jobs.parity import PYRAMID, STAGES, Difference, difference
+from resnest.specs.detection.network import FOUND, DetectionSpec
 from resnest.specs.networks import TASKS as KINDS
 from resnest.specs.networks import Network
 from resnest.specs.resnest import ResNeStSpec

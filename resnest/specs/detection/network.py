@@ -41,6 +41,9 @@ from resnest.specs.with_backbone import WithBackbone
 
 FAMILIES = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn")
 
+FOUND = ("boxes", "scores", "labels", "masks")
+"""What a detector finds in an image, in this order; some families find no masks."""
+
 MEAN = (123.68, 116.779, 103.939)
 STD = (58.393, 57.12, 57.375)
 """Mean and standard deviation of RGB in 0 to 255, as these detectors were trained: not quite the classifiers'."""
