@@ -5,6 +5,7 @@ The weights lie there under canonical names, so a folder that one backend saved 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub import ModelCard, ModelHubMixin
+from huggingface_hub.utils import EntryNotFoundError
 
 from resnest.backends.cards import model_card
 from resnest.specs.networks import TASKS
@@ -21,7 +23,16 @@ from resnest.specs.resnest import ResNeStSpec
 from resnest.weights.formats.files import open_file, write_file
 from resnest.weights.published.hub import hub_file
 from resnest.weights.recognition.tasks import task_of
-from resnest.weights.saved import CONFIG, WEIGHTS, matches, weights_in, write_spec
+from resnest.weights.saved import (
+    CLASSES,
+    CONFIG,
+    WEIGHTS,
+    classes_beside,
+    matches,
+    weights_in,
+    write_classes,
+    write_spec,
+)
 
 DOWNLOAD = {"revision", "cache_dir", "force_download", "local_files_only", "token", "proxies", "resume_download"}
 """What the mixin hands over about the download; the last two below huggingface_hub 1.0 alone, said or not."""
@@ -37,6 +48,9 @@ class HubMixin(ModelHubMixin):
     spec: Any
     SPEC: type[Any] = ResNeStSpec
     """The kind of spec that such a network is built from."""
+
+    classes: list[str] | None = None
+    """The names of the classes in the order of the network, where what it was opened from says them."""
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The network's weights."""
@@ -78,6 +92,8 @@ class HubMixin(ModelHubMixin):
         defaults = self._hub_mixin_jsonable_default_values
         options = {word: value for word, value in config.items() if word not in defaults or value != defaults[word]}
         write_spec(save_directory, spec, options)
+        if self.classes is not None and len(self.classes) == spec.num_classes:
+            write_classes(save_directory, self.classes)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, spec: Any = None, **arguments: Any) -> Any:
@@ -92,10 +108,17 @@ class HubMixin(ModelHubMixin):
             if not isinstance(spec, cls.SPEC):
                 saved = _read_spec(cls.SPEC, json.loads(config.read_text()).get("spec"), model_id)
         spec = dataclasses.replace(saved, **changes)
-        path = weights_in(folder) if folder.is_dir() else hub_file(model_id, WEIGHTS[0], **download)
+        if folder.is_dir():
+            path = weights_in(folder)
+        else:
+            path = Path(hub_file(model_id, WEIGHTS[0], **download))
+            with contextlib.suppress(EntryNotFoundError):  # where nobody named them
+                hub_file(model_id, CLASSES, **download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
-        return cls._build(spec, arguments, task_of(spec).adapt(arrays, spec, changes))
+        model = cls._build(spec, arguments, task_of(spec).adapt(arrays, spec, changes))
+        model.classes = classes_beside(path, spec.num_classes)
+        return model
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         return ModelCard(model_card(self.spec))

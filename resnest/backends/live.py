@@ -15,7 +15,7 @@ from resnest.specs.resnest import ResNeStSpec
 WAY_OUT = "save the weights alone, with resnest.weights.save(get_weights(model), FILE)"
 
 
-def renormed(spec: Any, norms: Mapping[str, Mapping[str, float]]) -> Any:
+def renormed(spec: Any, norms: Mapping[str, Mapping[str, float | None]]) -> Any:
     """`spec` with the numbers of the batch norms, by name; ValueError where they are not the same in all of them."""
     changes: dict[str, Any] = {}
     owner: dict[str, str] = {}
@@ -27,6 +27,8 @@ def renormed(spec: Any, norms: Mapping[str, Mapping[str, float]]) -> Any:
                     f" for all: {WAY_OUT}"
                 )
             owner.setdefault(field, norm)
+            if value is None:
+                raise ValueError(f"{norm} has {field}=None, and a config.json says a number: set one, or {WAY_OUT}")
     return spec.renormed(**changes)
 
 

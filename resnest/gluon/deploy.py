@@ -31,6 +31,7 @@ def deploy(model: Any) -> Any:
     like = backbone.layer1[0].conv1.weight
     deployed.cast(like.dtype)
     load_weights(deployed, in_form_of(spec, weights, eps=eps), ctx=like.list_ctx())
+    deployed.classes = model.classes
     return deployed
 
 

@@ -65,7 +65,7 @@ class Network(Protocol):
         """The same network for the input channels and classes that canonical tensors of these shapes have."""
 
     def renormed(self: Self, **numbers: Any) -> Self:
-        """The same network with other `norm_eps` or `norm_momentum`."""
+        """The same network with other `norm_eps` or `norm_momentum`; None leaves one as it is."""
 
     def without_dropout(self: Self) -> Self:
         """The same network, dropping nothing in training."""

@@ -283,8 +283,8 @@ class ResNeStSpec:
         return dataclasses.replace(self, in_channels=in_channels, num_classes=num_classes)
 
     def renormed(self, **numbers: Any) -> ResNeStSpec:
-        """The same network with other `norm_eps` or `norm_momentum`."""
-        return dataclasses.replace(self, **numbers)
+        """The same network with other `norm_eps` or `norm_momentum`; None leaves one as it is."""
+        return dataclasses.replace(self, **{field: value for field, value in numbers.items() if value is not None})
 
     def without_dropout(self) -> ResNeStSpec:
         """The same network, dropping nothing in training: dropout is no part of this spec."""

@@ -104,7 +104,7 @@ class WithBackbone:
         return self
 
     def renormed(self: Self, **numbers: Any) -> Self:
-        """The same network with other `norm_eps` or `norm_momentum`."""
+        """The same network with other `norm_eps` or `norm_momentum`; None leaves one as it is."""
         return self._with(backbone=self.backbone.renormed(**numbers))
 
     def _with(self: Self, **changes: Any) -> Self:

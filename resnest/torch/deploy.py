@@ -47,6 +47,7 @@ def deploy(model: Any) -> Any:
     like = next(model.parameters())
     deployed.to(like.dtype)
     load_weights(deployed, in_form_of(spec, weights, eps=eps))
+    deployed.classes = model.classes
     if like.device.type == "cpu" and like.dtype != torch.float64:  # float64 has no kernels of oneDNN
         deployed.to(memory_format=torch.channels_last)
     return deployed.to(like.device).eval()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,12 @@ def classes_beside(weights: str | os.PathLike, num_classes: int) -> list[str] | 
     names = Path(weights).with_name(CLASSES)
     found = read_classes(names) if names.is_file() else []
     return found if len(found) == num_classes else None
+
+
+def write_classes(folder: Path, names: Sequence[str]) -> None:
+    """Write the names of the classes, in the order of the network, beside the weights in a folder."""
+    with replacing(folder / CLASSES) as file:
+        file.write("".join(f"{name}\n" for name in names).encode())
 
 
 def read_classes(path: Path) -> list[str]:

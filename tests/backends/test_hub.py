@@ -13,6 +13,7 @@ import resnest.torch
 from resnest import get_spec, weights
 from resnest.backends.cards import model_card
 from resnest.weights.formats import files
+from resnest.weights.saved import classes_beside, write_classes
 from resnest.weights.seeded import draw_weights
 from tests.support.arrays import photo_like
 from tests.support.backends import Backend
@@ -67,6 +68,39 @@ def test_a_classifier_that_was_replaced_is_what_is_saved(backend, tmp_path):
     assert opened.spec.num_classes == 2
     x = photo_like(1, 3, 32, 32, dtype="float32")
     assert (backend.predict(opened, x) == backend.predict(model, x)).all()
+
+
+NAMES = ["Bär", "Löwe", "cat", "dog", "elk"]
+
+
+def test_the_names_of_the_classes_go_from_folder_to_folder(backend, other, tmp_path):
+    build(backend).save_pretrained(tmp_path / "trained")
+    write_classes(tmp_path / "trained", NAMES)
+    opened = other.module.ResNeSt.from_pretrained(tmp_path / "trained")
+    assert opened.classes == NAMES
+    opened.deploy().save_pretrained(tmp_path / "deployed")
+    assert classes_beside(tmp_path / "deployed" / "model.safetensors", 5) == NAMES
+    assert other.module.ResNeSt.from_pretrained(tmp_path / "trained", num_classes=3).classes is None
+
+
+def test_other_classes_do_not_get_the_names_of_those_before(backend, tmp_path):
+    build(backend).save_pretrained(tmp_path)
+    write_classes(tmp_path, NAMES)
+    opened = backend.module.ResNeSt.from_pretrained(tmp_path)
+    opened.reset_classifier(5)
+    opened.save_pretrained(tmp_path / "other")
+    assert not (tmp_path / "other" / "classes.txt").exists()
+
+
+def test_the_names_of_the_classes_come_from_the_hub_too(tmp_path):
+    repository = tmp_path / "models--me--net"
+    build(Backend("torch")).save_pretrained(repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    where = {"cache_dir": tmp_path, "local_files_only": True}
+    assert resnest.torch.ResNeSt.from_pretrained("me/net", **where).classes is None
+    write_classes(repository / "snapshots" / ("a" * 40), NAMES)
+    assert resnest.torch.ResNeSt.from_pretrained("me/net", **where).classes == NAMES
 
 
 def test_from_pretrained_adapts_to_other_classes_and_channels(backend, tmp_path, caplog):

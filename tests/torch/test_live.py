@@ -106,6 +106,19 @@ def test_weights_that_are_computed_of_others_are_refused_until_they_are_kept(mod
     assert model.deploy().spec.deploy
 
 
+def test_norms_that_count_all_batches_alike_are_not_saved_as_others(model, tmp_path):
+    model = resnest.torch.ResNeSt(SPEC, norm_layer=partial(nn.BatchNorm2d, momentum=None))
+    assert model.spec == SPEC
+    with pytest.raises(ValueError, match=r"has norm_momentum=None, and a config\.json says a number"):
+        model.save_pretrained(tmp_path)
+    assert model.deploy().spec.deploy
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 0.3
+    model.save_pretrained(tmp_path)
+    assert resnest.torch.ResNeSt.from_pretrained(tmp_path).spec.norm_momentum == 0.3
+
+
 def test_what_has_no_weights_to_read_says_so(model, tmp_path):
     with pytest.raises(TypeError, match="RecursiveScriptModule is no network of this package"):
         resnest.torch.get_weights(torch.jit.script(model))

@@ -5,8 +5,10 @@ import sys
 import pytest
 import torch
 
+import resnest.torch
 from resnest.torch.layers.splat import weighted_sum
 from tests.support.paths import REPOSITORY
+from tests.support.specs import tiny
 
 
 @pytest.mark.parametrize(("radix", "cardinality"), [(1, 2), (2, 1), (3, 2)])
@@ -17,6 +19,14 @@ def test_splits_are_weighed_in_their_own_dtype(radix, cardinality):
     assert out.dtype == torch.bfloat16
     expected = weighted_sum(x.double(), attention.double(), radix, cardinality)
     torch.testing.assert_close(out.double(), expected, atol=5e-2, rtol=5e-2)
+
+
+@pytest.mark.parametrize("radix", [1, 2, 4])
+def test_no_images_have_no_logits(radix):
+    spec = tiny(stage_depths=(1, 1, 1, 1), radix=radix, cardinality=2)
+    model = resnest.torch.ResNeSt(spec).eval()
+    for form in (model, model.deploy()):
+        assert form(torch.zeros(0, 3, 64, 64)).shape == (0, spec.num_classes)
 
 
 TRITON = """

@@ -146,7 +146,7 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
             self.flatten = flatten(spec.global_pool)
             self.drop = nn.Dropout(final_drop) if final_drop else Identity()
             self.fc = classifier(spec.num_classes, spec.pooled_channels)
-        self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
+        self.spec = spec.renormed(**norm_numbers(self.bn1))  # a norm layer may bring its own
 
     def forward_stem(self, x: Any) -> Any:
         return self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -251,6 +251,7 @@ class ResNeSt(Contract, OnContexts, mx.gluon.HybridBlock, SavedModel):
         """
         pool = next_pool(self.spec, num_classes, global_pool)
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
+        self.classes = None
         weight = next(iter(self.conv1.collect_params().values()))
         with self.name_scope():
             self.exchange("avgpool", pooling(pool))

@@ -24,7 +24,7 @@ from resnest.jobs.train.config import Config
 from resnest.jobs.train.log import Log, Row
 from resnest.jobs.train.source import Broken, Source
 from resnest.jobs.train.tasks import task_of
-from resnest.weights.saved import CLASSES, write_spec
+from resnest.weights.saved import write_classes, write_spec
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,7 @@ class Training:
             self.output.mkdir(parents=True, exist_ok=True)
             log = Log(self.output, self.progress.step, self.config.run.tensorboard, self.task.JUDGED)
             if self.source.names is not None:
-                text = "".join(f"{name}\n" for name in self.source.names)
-                (self.output / CLASSES).write_text(text, encoding="utf-8")
+                write_classes(self.output, self.source.names)
             self._write_spec()
         try:
             row = self._steps(trainer, log)

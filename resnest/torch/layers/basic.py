@@ -110,9 +110,12 @@ def norm_of(spec: ResNeStSpec, norm_layer: NormLayer) -> NormLayer:
 
 
 def norm_numbers(norm: nn.Module) -> dict[str, Any]:
-    """The fields of a spec that say what `norm` computes with, as far as it has them."""
-    numbers = {"norm_eps": getattr(norm, "eps", None), "norm_momentum": getattr(norm, "momentum", None)}
-    return {field: value for field, value in numbers.items() if value is not None}
+    """The fields of a spec that say what `norm` computes with, as far as it has them.
+
+    A momentum of None, with which all batches count alike, is what no spec says.
+    """
+    words = {"norm_eps": "eps", "norm_momentum": "momentum"}
+    return {field: getattr(norm, word) for field, word in words.items() if hasattr(norm, word)}
 
 
 def conv2d(conv: ConvSpec, layer: Callable[..., nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:

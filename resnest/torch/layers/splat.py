@@ -41,7 +41,7 @@ class SplitAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu0(self.dropblock(self.bn0(self.conv(x))))  # (N, R * C, H, W)
         # The mean of a sum is the sum of the means: pool first, then add a few numbers.
-        gap = self.gap(x).reshape(x.shape[0], self.radix, -1, 1, 1).sum(dim=1)  # (N, C, 1, 1)
+        gap = self.gap(x).unflatten(1, (self.radix, -1)).sum(dim=1)  # (N, C, 1, 1)
         if not torch.jit.is_scripting():  # TorchScript leaves it to batch norm's own error, as does a traced graph
             check_batch(gap, self.bn1)
         attention = self.fc2(self.relu1(self.bn1(self.fc1(gap))))
@@ -54,8 +54,7 @@ def weighted_sum(x: Tensor, attention: Tensor, radix: int, cardinality: int) -> 
     The weights are the softmax of `attention` over the splits, or its sigmoid where R is 1.
     """
     splits = x.chunk(radix, dim=1)
-    scores = attention.reshape(attention.shape[0], cardinality, radix, -1).transpose(1, 2)  # (N, R, K, C / K)
-    scores = scores.reshape(attention.shape[0], radix, -1, 1, 1)
+    scores = attention.unflatten(1, (cardinality, radix, -1)).transpose(1, 2).flatten(2, 3)  # (N, R, C, 1, 1)
     if radix == 1:
         return splits[0] * scores[:, 0].sigmoid().to(x.dtype)
     if radix == 2:  # a sigmoid of the difference, and weights that add up to 1: one pass over the splits

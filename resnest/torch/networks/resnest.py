@@ -130,7 +130,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         self.flatten = flatten(spec.global_pool)
         self.drop = nn.Dropout(final_drop)
         self.fc = classifier(spec.num_classes, spec.pooled_channels)
-        self.spec = dataclasses.replace(spec, **norm_numbers(self.bn1))  # a norm layer may bring its own
+        self.spec = spec.renormed(**norm_numbers(self.bn1))  # a norm layer may bring its own
         self.last_gamma = last_gamma
         self.draw_weights()
 
@@ -241,6 +241,7 @@ class ResNeSt(Contract, nn.Module, SavedModel):
         """
         pool = next_pool(self.spec, num_classes, global_pool)
         self.spec = dataclasses.replace(self.spec, num_classes=num_classes, global_pool=pool)
+        self.classes = None
         weight = next(self.parameters())
         self.avgpool, self.flatten = pooling(pool).train(self.training), flatten(pool).train(self.training)
         fc = classifier(num_classes, self.head_hidden_size).train(self.training)
