@@ -93,7 +93,8 @@ def test(row: str, wheel: Path, folder: Path, pytest: Sequence[str]) -> str:
     tests = ",".join(["test", *(f"test-{backend}" for backend in backends)])
     run(*install, "--constraint", there, f"resnest[{tests}] @ {wheel.as_uri()}")
     # Appended, the repository comes after the wheel: tests are found there, and the package where it is installed.
-    words = ["--import-mode=append", "-p", "no:cacheprovider", "--quiet", "--backends", ",".join(backends), *pytest]
+    plain = ["-p", "no:cacheprovider", "--quiet", "--disable-warnings"]
+    words = ["--import-mode=append", *plain, "--backends", ",".join(backends), *pytest]
     return run(python, "-P" if version > "3.10" else "-s", "-m", "pytest", *words).strip().splitlines()[-1]
 
 

@@ -45,7 +45,7 @@ _FORMATS = ["onnx", *(format for row in registry.BACKENDS.values() for format in
 )
 @click.option(
     "--dtype",
-    type=Word(OWN),
+    type=Word([*OWN]),
     help="What the file computes in; it takes and gives float32 all the same. ONNX in float16 alone.",
 )
 def command(

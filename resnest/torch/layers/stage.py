@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+COMPILED_STATISTICS_ONCE = torch.__version__ >= "2.9"
+"""Before, `torch.compile` has a checkpointed block move its running statistics twice: there it is left uncompiled."""
+
 
 class Stage(nn.Sequential):
     """The blocks of a stage, one after the other.
@@ -28,10 +31,15 @@ class Stage(nn.Sequential):
         return x
 
     def forward_checkpointed(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # what is computed again there are the maps, and statistics once
-            for block in self:
-                x = checkpoint(block, x, use_reentrant=False)
-            return x
+        if not torch.compiler.is_compiling():
+            return self.forward_twice(x)
+        if not COMPILED_STATISTICS_ONCE:
+            return torch.compiler.disable(self.forward_twice)(x)
+        for block in self:  # what is computed again are the maps, and statistics once
+            x = checkpoint(block, x, use_reentrant=False)
+        return x
+
+    def forward_twice(self, x: Tensor) -> Tensor:
         for block in self:
             x = checkpoint(block, x, use_reentrant=False, context_fn=partial(contexts, block))
         return x

@@ -97,6 +97,7 @@ def test_ratios_are_within_a_precision():
     }
 
 
+@pytest.mark.torch
 def test_a_contender_whose_package_is_missing_is_left_out_by_one_sentence(monkeypatch):
     there = importlib.util.find_spec
     gone = ("openvino", "nncf", "torchao")

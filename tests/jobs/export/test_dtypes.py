@@ -68,11 +68,12 @@ def test_onnx_of_weights_of_any_dtype_takes_float32(held, tmp_path):
     ("spec", "format", "dtype", "sentence"),
     [
         (tiny(), "onnx", "bfloat16", "onnxruntime computes nothing in bfloat16 .* take float16, or torchscript or pt2"),
-        (
+        pytest.param(
             tiny(),
             "mxnet",
             "float16",
             "MXNet's files compute in float32 .* not in float16: export as torchscript or pt2",
+            marks=pytest.mark.gluon,
         ),
         (
             tiny_detector(),

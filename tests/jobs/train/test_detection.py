@@ -94,6 +94,7 @@ def test_a_training_that_is_stopped_anywhere_ends_where_an_undisturbed_one_does(
     assert read_log(tmp_path / "out" / "log.csv") == read_log(tmp_path / "whole" / "log.csv")
 
 
+@pytest.mark.gluon
 def test_gluon_is_refused_by_name(train):
     message = refused(train("--backend", "gluon"))
     assert "faster_rcnn_resnest50_coco is trained in PyTorch alone" in message
