@@ -69,8 +69,11 @@ class OptimizedModel:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> OptimizedModel:
-        """The network that `optimize` kept at `path`; ValueError for a package of something else."""
-        compiled = torch._inductor.aoti_load_package(str(path))
+        """The network that `optimize` kept at `path`; ValueError for a package of something else, or for none."""
+        try:
+            compiled = torch._inductor.aoti_load_package(str(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path} is no package that resnest.torch.optimize wrote: {error}") from error
         signature = compiled.get_metadata().get(SIGNATURE)
         if signature is None:
             raise ValueError(f"{path} was not written by resnest.torch.optimize: it does not say what images it takes")
@@ -173,11 +176,16 @@ def optimize(
     speed. `path` keeps it as a `.pt2` package, which `OptimizedModel.load` opens in the next process.
     `keep_memory` calls `keep_freed_memory`, which is for the whole process. `dtype` ("bfloat16", "float16") is what it
     computes in; images and results keep the dtype of `example`. Of a detector the backbone and the pyramid are
-    compiled, kept and computed in `dtype`: see `OptimizedDetector`. Raises ValueError for a path of another kind, and
-    for a dtype that the processor has no instructions for.
+    compiled, kept and computed in `dtype`: see `OptimizedDetector`. Raises ValueError for a path of another kind, for
+    an example that the network does not take, and for a dtype that the processor has no instructions for, and
+    FileNotFoundError where there is no folder for the path.
     """
     if path is not None and not str(path).endswith(".pt2"):
         raise ValueError(f"{path} does not end with .pt2, as an AOTInductor package does")
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {Path(path).parent} to keep {Path(path).name} in: make it first")
+    model = unwrapped(model)
+    _check_example(model, example)
     if dtype is not None and example.device.type == "cpu":
         check_dtype(dtype)
     if keep_memory:
@@ -193,6 +201,19 @@ def optimize(
     minimum = coarsest + 1 if dynamic else 1  # below, the last map has one pixel: see export.py
     compiled = _compiled(network, example, path, dynamic, minimum)
     return OptimizedDetector(model, compiled) if is_detector else compiled
+
+
+def _check_example(model: Any, example: Any) -> None:
+    channels = getattr(live_spec(model), "backbone", model.spec).in_channels
+    if not isinstance(example, Tensor) or example.ndim != 4 or example.shape[1] != channels:
+        given = f"of {_sizes(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
+        raise ValueError(f"the example must be a tensor of images, (N, {channels}, H, W), and this is {given}")
+    weight = next(model.parameters())
+    if (example.dtype, example.device.type) != (weight.dtype, weight.device.type):
+        raise ValueError(
+            f"the network is in {weight.dtype} on {weight.device.type}, and the example in {example.dtype} on"
+            f" {example.device.type}: give both the same, and another dtype to compute in as dtype="
+        )
 
 
 def _compiled(

@@ -72,7 +72,7 @@ def test_the_process_s_memory_is_left_alone_unless_asked(monkeypatch):
     monkeypatch.setattr("resnest.torch.deploy.deploy", lambda model: (_ for _ in ()).throw(RuntimeError("far enough")))
     for keep in (False, True):
         with pytest.raises(RuntimeError, match="far enough"):
-            optimize(None, torch.zeros(1, 3, 64, 64), keep_memory=keep)
+            optimize(ResNeSt(tiny()), torch.zeros(1, 3, 64, 64), keep_memory=keep)
         assert kept == [True] * keep
 
 
@@ -118,7 +118,52 @@ def test_another_dtype_is_inside_alone(monkeypatch, dtype, bound):
 def test_a_dtype_that_the_processor_has_not_is_refused_before_the_work(monkeypatch):
     monkeypatch.setattr("resnest.backends.processor.flags", lambda: ["avx2"])
     with pytest.raises(ValueError, match=r"no bfloat16 instructions .* take float32"):
-        optimize(None, torch.zeros(1, 3, 64, 64), dtype="bfloat16")
+        optimize(ResNeSt(tiny()), torch.zeros(1, 3, 64, 64), dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("example", "sentence"),
+    [
+        (torch.zeros(1, 4, 64, 64), r"a tensor of images, \(N, 3, H, W\), and this is of 1x4x64x64"),
+        (torch.zeros(3, 64, 64), r"a tensor of images, \(N, 3, H, W\), and this is of 3x64x64"),
+        (np.zeros((1, 3, 64, 64)), "a tensor of images, .* and this is ndarray"),
+        (
+            torch.zeros(1, 3, 64, 64, dtype=torch.float64),
+            r"in torch\.float32 on cpu, and the example in torch\.float64 on",
+        ),
+        (
+            torch.zeros(1, 3, 64, 64, device="meta"),
+            r"in torch\.float32 on cpu, and the example in torch\.float32 on meta",
+        ),
+    ],
+    ids=["channels", "no batch", "array", "dtype", "device"],
+)
+def test_an_example_that_the_network_does_not_take_is_refused_before_the_work(example, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        optimize(ResNeSt(tiny()), example)
+
+
+def test_without_a_folder_to_keep_it_in_nothing_is_compiled(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing to keep tiny\.pt2 in: make it first"):
+        optimize(ResNeSt(tiny()), torch.zeros(1, 3, 64, 64), tmp_path / "missing" / "tiny.pt2")
+
+
+@pytest.mark.parametrize("content", [None, b"no zip"], ids=["missing", "another file"])
+def test_what_is_no_package_is_refused_by_its_path(tmp_path, content):
+    path = tmp_path / "tiny.pt2"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"tiny\.pt2 is no package that resnest\.torch\.optimize wrote"):
+        OptimizedModel.load(path)
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_network_inside_of_another_is_compiled(tmp_path):
+    model = ResNeSt(tiny(stage_depths=(1, 1, 1, 1))).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        for wrapped in (torch.nn.DataParallel(model), torch.compile(model)):
+            torch.testing.assert_close(optimize(wrapped, images)(images), model(images), rtol=1e-4, atol=1e-4)
 
 
 class Package:
