@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import ModelCard, ModelHubMixin
-from huggingface_hub.utils import EntryNotFoundError
+from huggingface_hub import ModelCard, ModelHubMixin, try_to_load_from_cache
 
 from resnest.backends.cards import model_card
 from resnest.specs.networks import TASKS
@@ -112,8 +111,7 @@ class HubMixin(ModelHubMixin):
             path = weights_in(folder)
         else:
             path = Path(hub_file(model_id, WEIGHTS[0], **download))
-            with contextlib.suppress(EntryNotFoundError):  # where nobody named them
-                hub_file(model_id, CLASSES, **download)
+            _fetch_classes(model_id, download)
         with open_file(path) as source:
             arrays = {name: source[name] for name in source}
         model = cls._build(spec, arguments, task_of(spec).adapt(arrays, spec, changes))
@@ -122,6 +120,14 @@ class HubMixin(ModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         return ModelCard(model_card(self.spec))
+
+
+def _fetch_classes(model_id: str, download: Mapping[str, Any]) -> None:
+    """Have the names of the classes beside the weights, where somebody named them."""
+    cached = {word: download.get(word) for word in ("cache_dir", "revision")}
+    if try_to_load_from_cache(model_id, CLASSES, **cached) is None:  # which knows what is missing, too
+        with contextlib.suppress(OSError):  # a network without them is one all the same
+            hub_file(model_id, CLASSES, **download)
 
 
 def _read_spec(kind: Any, saved: Any, model_id: str) -> Any:
