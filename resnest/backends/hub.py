@@ -1,6 +1,7 @@
 """Models in folders and on the Hugging Face hub: `config.json` (the spec), `model.safetensors` and a model card.
 
-The weights lie there under canonical names, so a folder that one backend saved opens in the other.
+The weights lie there under canonical names, so a folder that one backend saved opens in the other. The names of the
+classes lie beside them in `classes.txt`, where they are known.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ WAY_OUT = "save the weights alone, with resnest.weights.save(get_weights(model),
 
 
 def renormed(spec: Any, norms: Mapping[str, Mapping[str, float | None]]) -> Any:
-    """`spec` with the numbers of the batch norms, by name; ValueError where they are not the same in all of them."""
+    """`spec` with the numbers of the batch norms, by name; ValueError where they differ, or where one is None."""
     changes: dict[str, Any] = {}
     owner: dict[str, str] = {}
     for norm, numbers in norms.items():

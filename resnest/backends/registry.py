@@ -184,4 +184,4 @@ def installed() -> Backend:
 
 def speaker_of(dialect: str) -> str:
     """The backend whose framework's own names `dialect` has; the first one for what is no framework's."""
-    return next((name for name, row in BACKENDS.items() if dialect in row.dialects), next(iter(BACKENDS)))
+    return next((name for name, row in BACKENDS.items() if dialect in row.dialects), FIRST)

@@ -160,7 +160,7 @@ def check_device(command: click.Command, values: Mapping[str, Any]) -> None:
             from resnest.backends import registry
             from resnest.jobs.processes import own_device
 
-            backend = values.get("backend") or next(iter(registry.BACKENDS))
+            backend = values.get("backend") or registry.FIRST
             registry.load(backend).device_of(own_device(device))
 
 

@@ -136,8 +136,9 @@ def compare_stages(
         first = first or stages
         bounds = _stage_bounds(spec, dtype)
         if stages is not first:
-            named = zip(bounds, first, stages, bounds.values())  # without masks they end one earlier
-            rows += [difference(*row, backend=title) for row in named]
+            pairs = zip(first, stages, strict=True)  # without masks one fewer than there are bounds
+            named = zip(bounds.items(), pairs)
+            rows += [difference(name, a, b, bound, backend=title) for (name, bound), (a, b) in named]
     return rows
 
 

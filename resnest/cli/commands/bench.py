@@ -32,7 +32,7 @@ from resnest.specs import get_spec
     type=Words("precision", timing.PRECISIONS),
     default="float32",
     show_default=True,
-    help=f"What to compute in, with commas between: {', '.join(timing.PRECISIONS)}..",
+    help=f"What to compute in, with commas between: {', '.join(timing.PRECISIONS)}.",
 )
 @click.option("--train", is_flag=True, help="Time training steps instead of predictions.")
 @click.option(

@@ -105,7 +105,7 @@ def _share(processes: int, backend: str | None, resumed: Path | None) -> None:
     from resnest.jobs.train.launch import JOINED, launch
 
     known = None if resumed is None else Checkpoints(resumed / "checkpoints").backend()
-    backend = backend or known or next(iter(registry.BACKENDS))
+    backend = backend or known or registry.FIRST
     if JOINED in os.environ:
         training.joining(backend)  # what only serves the others, as MXNet's servers do, never comes back from this
     else:
